@@ -1,1 +1,19 @@
+//! Faultline finds failing hardware on a node, names the part to pull, marks
+//! the node, and unmarks it when there is proof that the fault is gone.
+//!
+//! Data goes one way: sources make observations and match them on their own
+//! threads; signals cross one bounded queue to the ledger; only changes leave
+//! it, for the store and the sinks. `ARCHITECTURE.md` has the picture.
 
+pub mod clock;
+pub mod forms;
+pub mod hash;
+pub mod kernel;
+pub mod ledger;
+pub mod observation;
+pub mod parts;
+pub mod patterns;
+pub mod queue;
+pub mod signal;
+pub mod time;
+pub mod view;

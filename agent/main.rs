@@ -1,1 +1,3 @@
-fn main(){}
+//! The `faultline` binary: turns a result into an exit status.
+
+fn main() {}

@@ -1,0 +1,313 @@
+//! A fault and all that is remembered of it. The whole struct is what the
+//! store keeps, so a restart changes nothing; unknown fields of a newer
+//! release are ignored and missing ones have defaults, so that releases open
+//! each other's stores.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::parts::ids::PartId;
+use crate::patterns::set::{Proof, Quarantine, Severity, Stage};
+use crate::signal::SourceId;
+use crate::time::{BootId, Timestamp, Uptime};
+
+/// What makes a fault the same fault: its pattern and its part.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct FaultKey {
+    /// The pattern's name.
+    pub pattern: Arc<str>,
+    /// The part it holds on.
+    pub part: PartId,
+}
+
+impl FaultKey {
+    /// The short id shown to people: eight hex digits that depend on the key
+    /// alone, so a relapse keeps it.
+    pub fn id(&self) -> String {
+        let text = format!("{}\0{}", self.pattern, self.part);
+        format!("{:08x}", crate::hash::fnv1a(text.as_bytes()) as u32)
+    }
+}
+
+/// `pattern part`, as people and scenarios write it.
+impl fmt::Display for FaultKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pattern, self.part)
+    }
+}
+
+/// Where a fault is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Seen, within its tolerance (or `lasting` not yet over).
+    Tolerated,
+    /// Tolerance spent, waiting up to `settle` for a cause.
+    Settling,
+    /// It holds.
+    Active,
+    /// A proof has begun.
+    Recovering,
+    /// Folded into the fault that explains it.
+    Explained,
+    /// Over, with its proof; kept for probation and relapses.
+    Cleared,
+    /// Its pattern was removed or disabled.
+    Withdrawn,
+}
+
+impl Phase {
+    /// The word used everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Tolerated => "tolerated",
+            Phase::Settling => "settling",
+            Phase::Active => "active",
+            Phase::Recovering => "recovering",
+            Phase::Explained => "explained",
+            Phase::Cleared => "cleared",
+            Phase::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Whether the fault is raised: it holds, or its proof is not complete.
+    pub fn is_raised(self) -> bool {
+        matches!(self, Phase::Active | Phase::Recovering)
+    }
+}
+
+/// What ended a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// A recovery observation held, or the state was normal again.
+    Recovered,
+    /// Silence.
+    Quiet,
+    /// A new boot and silence.
+    Rebooted,
+    /// Another serial number in the place.
+    Replaced,
+    /// A person said so.
+    Cleared {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// As it is shown to people: `cleared by root`.
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Recovered => f.write_str("recovered"),
+            Ended::Quiet => f.write_str("quiet"),
+            Ended::Rebooted => f.write_str("rebooted"),
+            Ended::Replaced => f.write_str("replaced"),
+            Ended::Cleared { by, .. } => write!(f, "cleared by {by}"),
+        }
+    }
+}
+
+/// One kept observation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When it happened.
+    pub time: Timestamp,
+    /// Whether `time` is a reconstruction.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
+    /// The text or reading.
+    pub text: String,
+}
+
+/// A length of time that accumulates while something holds; persisted as an
+/// elapsed amount, so neither a restart nor a step of the wall clock adds to
+/// it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
+pub struct Stopwatch {
+    /// What had elapsed when it last stopped.
+    pub elapsed: Duration,
+    /// Since when it runs, by the boot clock of this process.
+    #[serde(skip)]
+    pub since: Option<Uptime>,
+}
+
+impl Stopwatch {
+    /// What has elapsed by `now`.
+    pub fn read(&self, now: Uptime) -> Duration {
+        self.elapsed + self.since.map_or(Duration::ZERO, |s| now.since(s))
+    }
+
+    /// Lets it run from `now`, unless it runs.
+    pub fn start(&mut self, now: Uptime) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Stops it at `now`, keeping what has elapsed.
+    pub fn stop(&mut self, now: Uptime) {
+        self.elapsed = self.read(now);
+        self.since = None;
+    }
+
+    /// Back to zero, stopped.
+    pub fn reset(&mut self) {
+        *self = Stopwatch::default();
+    }
+
+    /// When it will read `target`, if it runs.
+    pub fn due(&self, target: Duration) -> Option<Uptime> {
+        let since = self.since?;
+        Some(since.plus(target.saturating_sub(self.elapsed)))
+    }
+}
+
+/// The tolerance's memory: times and counts within the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Window {
+    /// Counted observations, oldest first: when, and how many.
+    pub counted: VecDeque<(Timestamp, u64)>,
+    /// Values of `distinct`, each with when it was last seen.
+    pub values: BTreeMap<String, Timestamp>,
+    /// Windows of `same`, one a value.
+    pub same: BTreeMap<String, VecDeque<(Timestamp, u64)>>,
+    /// The last occasion, for `once per`.
+    pub last_occasion: Option<Timestamp>,
+    /// Values that had no room any more (more than 256 a part).
+    pub dropped: u64,
+}
+
+/// A pattern that holds, held or may come to hold on a part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Pattern and part.
+    pub key: FaultKey,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its component group.
+    pub component: Arc<str>,
+    /// The pattern's own severity.
+    pub base_severity: Severity,
+    /// The severity with all escalations that apply.
+    pub severity: Severity,
+    /// The pattern's own quarantine.
+    pub base_quarantine: Quarantine,
+    /// The quarantine with all escalations that apply.
+    pub quarantine: Quarantine,
+    /// The Node condition that reports it.
+    pub condition: Arc<str>,
+    /// How far it may go.
+    pub stage: Stage,
+    /// Further parts for the technician.
+    #[serde(default)]
+    pub suspects: Vec<PartId>,
+    /// The sources that saw it; its silence counts only while they are up.
+    #[serde(default)]
+    pub sources: Vec<SourceId>,
+    /// Its proofs, as they were when it opened or the pattern changed.
+    pub clear: Vec<Proof>,
+    /// The hash of the pattern these rules came from.
+    pub pattern_hash: u64,
+    /// One sentence, filled in.
+    pub summary: String,
+    /// What the technician does, filled in.
+    #[serde(default)]
+    pub advice: String,
+    /// Where it is explained.
+    #[serde(default)]
+    pub runbook: Option<Arc<str>>,
+    /// The captures of the last match.
+    #[serde(default)]
+    pub captures: BTreeMap<String, String>,
+    /// The rendered parents of its escalations, by index.
+    #[serde(default)]
+    pub parents: Vec<Option<PartId>>,
+    /// The first observation.
+    pub first: Evidence,
+    /// The last few.
+    #[serde(default)]
+    pub last: VecDeque<Evidence>,
+    /// When it was last seen.
+    pub last_seen: Timestamp,
+    /// The boot in which it was last seen.
+    pub last_boot: BootId,
+    /// Errors since it opened (or, while tolerated, in the window).
+    pub count: u64,
+    /// Errors since it was first seen.
+    #[serde(default)]
+    pub total: u64,
+    /// Whether it opened by text that tells of a previous boot.
+    #[serde(default)]
+    pub since_previous_boot: bool,
+    /// Hashes of the history texts filed in `last_boot`.
+    #[serde(default)]
+    pub history_seen: Vec<u64>,
+    /// When it opened.
+    #[serde(default)]
+    pub opened: Option<Timestamp>,
+    /// When it was cleared, explained or withdrawn.
+    #[serde(default)]
+    pub ended: Option<Timestamp>,
+    /// What ended it.
+    #[serde(default)]
+    pub proof: Option<Ended>,
+    /// The fault that explains it.
+    #[serde(default)]
+    pub explained_by: Option<FaultKey>,
+    /// Faults kept as evidence of this one (an escalation on the parent).
+    #[serde(default)]
+    pub children: Vec<FaultKey>,
+    /// When it reopened after a proof; within the last 30 days.
+    #[serde(default)]
+    pub relapses: VecDeque<Timestamp>,
+    /// Only `replaced` or a person clears it: it came back on probation, or
+    /// too often.
+    #[serde(default)]
+    pub locked: bool,
+    /// What a drill opened.
+    #[serde(default)]
+    pub injected: bool,
+    /// The tolerance's memory.
+    #[serde(default)]
+    pub window: Window,
+    /// How long `where` has held (`lasting`).
+    #[serde(default)]
+    pub held: Stopwatch,
+    /// How long it has been active (`escalate: lasting`).
+    #[serde(default)]
+    pub active: Stopwatch,
+    /// One stopwatch for each entry of `clear`.
+    #[serde(default)]
+    pub proofs: Vec<Stopwatch>,
+    /// How long it waits for its cause.
+    #[serde(default)]
+    pub settling: Stopwatch,
+    /// How long it has been on probation; `None` when it is not.
+    #[serde(default)]
+    pub probation: Option<Stopwatch>,
+    /// How long its probation is.
+    #[serde(default)]
+    pub probation_length: Duration,
+}
+
+impl Fault {
+    /// Whether a proof by silence ended it and its probation is not over.
+    pub fn on_probation(&self) -> bool {
+        self.probation.is_some()
+    }
+
+    /// Whether it came back after each of three proofs in 30 days.
+    pub fn recurring(&self) -> bool {
+        self.relapses.len() >= super::RECURRING_RELAPSES
+    }
+}

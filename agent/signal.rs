@@ -1,0 +1,149 @@
+//! What crosses from a source's thread to the ledger: signals, gaps, marks.
+//!
+//! A signal is an observation that a pattern took. It owns its text, since it
+//! leaves the source's buffer; nearly no observation becomes one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Source;
+use crate::parts::ids::PartId;
+use crate::time::Timestamp;
+
+/// The longest evidence text kept, bytes; a kernel record is at most 1 KiB
+/// of text (LOG_LINE_MAX, kernel/printk/printk.c).
+pub const TEXT_MAX: usize = 1024;
+
+/// What a match means for the fault of its pattern and part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Counts towards the tolerance and may open the fault.
+    Open,
+    /// Completes or begins the `recovered` proof at this index of `clear`.
+    Proof(u8),
+    /// Tells of the past: may open the fault, never counts.
+    History,
+    /// Belongs to a block or an opened fault; counts 0.
+    Evidence,
+    /// Severity info: never opens a fault.
+    Note,
+}
+
+impl Effect {
+    /// The word shown to people and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Effect::Open => "open",
+            Effect::Proof(_) => "proof",
+            Effect::History => "history",
+            Effect::Evidence => "evidence",
+            Effect::Note => "note",
+        }
+    }
+}
+
+/// A pattern's match, on its way to the ledger.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// The pattern's name; the ledger looks it up in the set in force.
+    pub pattern: Arc<str>,
+    /// What the match means.
+    pub effect: Effect,
+    /// The part it is about: the first of `part` whose captures resolve.
+    pub part: PartId,
+    /// Further parts for the technician.
+    pub suspects: Vec<PartId>,
+    /// How many errors it stands for.
+    pub count: u64,
+    /// The rendered `same` or `distinct`.
+    pub value: Option<String>,
+    /// The rendered `under` of each `escalate` entry that has one.
+    pub parents: Vec<Option<PartId>>,
+    /// When it happened, by the wall clock.
+    pub time: Timestamp,
+    /// Whether `time` is a reconstruction.
+    pub approximate: bool,
+    /// Whether a drill put it in.
+    pub injected: bool,
+    /// Captures and word fields, for the templates of summary and advice.
+    pub captures: BTreeMap<String, String>,
+    /// The text or reading itself, at most [`TEXT_MAX`] bytes, lossy UTF-8.
+    pub text: String,
+}
+
+/// How a state source finds a pattern on a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Truth {
+    /// `where` holds.
+    True,
+    /// `where` does not hold.
+    False,
+    /// It cannot be told; holds are paused.
+    Unknown,
+}
+
+/// One thing that happened at a source, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A pattern took an observation of an event source.
+    Match(Signal),
+    /// The truth of a state pattern on a part changed (or is told for the
+    /// first time). `signal.effect` is `Open`.
+    State(Signal, Truth),
+    /// The kernel said that it left out `count` lines of the function that
+    /// `pattern` names in `callbacks`.
+    Suppressed {
+        /// The pattern.
+        pattern: Arc<str>,
+        /// How many lines were left out.
+        count: u64,
+        /// When that was said.
+        time: Timestamp,
+        /// The line.
+        text: String,
+    },
+    /// Records were lost before they could be read.
+    Gap {
+        /// How many, exactly.
+        lost: u64,
+    },
+}
+
+/// The name under which a source's position and health are kept: the source,
+/// and for `file` the path (`file:/var/log/messages`).
+pub type SourceId = Arc<str>;
+
+/// A source's position, as that source writes it; the ledger carries it
+/// without looking inside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub String);
+
+/// What a source sends over the queue at once; stepped and committed as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Which source.
+    pub source: Source,
+    /// Which instance of it.
+    pub id: SourceId,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+    /// Where the source stands after these events.
+    pub position: Option<Position>,
+}
+
+/// Whether a source can do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It reads.
+    Up,
+    /// It should be readable here and is not; why.
+    Down(String),
+    /// It cannot exist here; why.
+    Absent(String),
+}
