@@ -311,12 +311,11 @@ impl Matcher {
             Source::Kmsg | Source::Journal | Source::File => return,
         };
         for rule in &group.rules {
-            let mut values = word_values(observation);
-            let holds = rule.holds(observation, &mut values);
+            let holds = rule.holds(observation);
             let truth = if holds { Truth::True } else { Truth::False };
             let text = describe(observation);
             let signal =
-                rule.signal(observation, Effect::Open, values, text.as_bytes());
+                rule.signal(observation, Effect::Open, text.as_bytes());
             out.push(Event::State(signal, truth));
         }
     }
