@@ -186,7 +186,11 @@ fn expression(
     if text.len() > classes::EXPRESSION_MAX {
         findings
             .error(at.place, format!("the expression has {} bytes", text.len()))
-            .help(format!("at most {} are taken", classes::EXPRESSION_MAX));
+            .help(format!(
+                "at most {} are taken; `message` also takes a list of \
+                 expressions",
+                classes::EXPRESSION_MAX
+            ));
         return;
     }
     let expanded = match classes::expand(text) {
