@@ -15,5 +15,6 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod signal;
+pub mod sources;
 pub mod time;
 pub mod view;
