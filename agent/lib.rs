@@ -18,5 +18,6 @@ pub mod patterns;
 pub mod queue;
 pub mod reload;
 pub mod signal;
+pub mod sources;
 pub mod time;
 pub mod view;
