@@ -115,7 +115,7 @@ fn holds(row: &Row) -> bool {
             .explained_by
             .as_ref()
             .is_some_and(|by| by.pattern == fault.key.pattern);
-    (fault.phase.is_raised() || is_child) && !fault.is_filed()
+    (fault.phase.is_raised() || is_child) && !fault.filed
 }
 
 /// Whether all conditions of the escalation hold for the fault.
@@ -133,7 +133,7 @@ fn applies(
     let parts = |least: u32| {
         let parent = match &when.under {
             None => None,
-            Some(_) if fault.is_filed() => Some(fault.key.part.clone()),
+            Some(_) if fault.filed => Some(fault.key.part.clone()),
             Some(_) => match fault.parents.get(i).cloned().flatten() {
                 None => return false,
                 parent => parent,

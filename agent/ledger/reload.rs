@@ -36,6 +36,8 @@ impl Ledger {
         // Only what differs from the store need be written again.
         self.table.take_dirty();
         self.judge_patterns();
+        // Whatever follows from that is due at once.
+        self.due = Some(now.boot);
     }
 
     /// Another pattern set is in force.
@@ -99,7 +101,7 @@ impl Ledger {
         if other_counts {
             tolerance::empty(&mut fault.window, None);
         }
-        if !fault.is_filed() {
+        if !fault.filed {
             step::show(fault, pattern);
         }
         if fault.phase == Phase::Recovering && fault.begun.is_empty() {
