@@ -33,8 +33,14 @@ impl Ledger {
     pub(super) fn judge_all(&mut self) {
         let mut raised: BTreeMap<Arc<str>, Vec<FaultKey>> = BTreeMap::new();
         for row in self.table.iter() {
-            if row.fault.phase.is_raised() {
-                let key = row.fault.key.clone();
+            let fault = &row.fault;
+            let is_plain = fault.severity == fault.base_severity
+                && fault.quarantine == fault.base_quarantine;
+            let escalates = |p: &Arc<Pattern>| !p.escalate.is_empty();
+            let pattern = self.set.get(&fault.key.pattern);
+            let may_change = !is_plain || pattern.is_some_and(escalates);
+            if fault.phase.is_raised() && may_change {
+                let key = fault.key.clone();
                 raised.entry(key.pattern.clone()).or_default().push(key);
             }
         }

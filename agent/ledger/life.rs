@@ -28,7 +28,9 @@ impl Ledger {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         // What a drill opens is no relapse, nor is what follows a drill.
-        let past = !fault.injected || has_past(fault);
+        let past = !fault.injected
+            || fault.probation.is_some()
+            || !fault.relapses.is_empty();
         if drill || !past {
             fault.proof = None;
         }

@@ -191,7 +191,6 @@ impl Ledger {
         let wall = |t: Timestamp| self.now.boot.plus(t.since(self.now.wall));
         match fault.phase {
             Phase::Tolerated => {
-                let linger = row.touched.plus(LINGER);
                 let pattern = self.set.get(&fault.key.pattern);
                 if pattern.is_some_and(|p| p.source.is_state()) {
                     let untold = row.truth != Truth::True;
@@ -199,6 +198,7 @@ impl Ledger {
                 }
                 let window = pattern.and_then(|p| p.tolerate);
                 let length = window.map_or(Duration::ZERO, |t| t.window);
+                let linger = row.touched.plus(LINGER.min(length));
                 let passes = tolerance::passes(&fault.window, length);
                 Some(passes.map_or(linger, wall).max(linger))
             }

@@ -364,9 +364,10 @@ fn a_full_table_forgets_the_oldest_tolerated_and_never_a_raised_fault() {
     let event = |w: &World, name: &str, i: usize| {
         Event::Match(w.signal(name, &format!("disk/x{i}")))
     };
-    for i in 0..FAULTS_MAX {
-        let events = vec![event(&w, "ce", i)];
+    for first in (0..FAULTS_MAX).step_by(256) {
         w.now = w.now.plus(time("1ms"));
+        let events = (first..first + 256).map(|i| event(&w, "ce", i));
+        let events = events.collect();
         w.events(events);
     }
     assert!(w.ledger.faults().count() <= FAULTS_MAX);
