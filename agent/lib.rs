@@ -5,7 +5,10 @@
 //! threads; signals cross one bounded queue to the ledger; only changes leave
 //! it, for the store and the sinks. `ARCHITECTURE.md` has the picture.
 
+pub mod cli;
 pub mod clock;
+pub mod drive;
+pub mod escape;
 pub mod forms;
 pub mod hash;
 pub mod kernel;
@@ -14,6 +17,8 @@ pub mod observation;
 pub mod parts;
 pub mod patterns;
 pub mod queue;
+pub mod reload;
+pub mod scenario;
 pub mod signal;
 pub mod sources;
 pub mod time;
