@@ -6,6 +6,8 @@
 //! it, for the store and the sinks. `ARCHITECTURE.md` has the picture.
 
 pub mod clock;
+pub mod config;
+pub mod escape;
 pub mod forms;
 pub mod hash;
 pub mod kernel;
