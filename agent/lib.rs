@@ -18,6 +18,8 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod signal;
+pub mod sinks;
+pub mod sources;
 pub mod store;
 pub mod time;
 pub mod view;

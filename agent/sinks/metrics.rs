@@ -87,6 +87,9 @@ pub struct Metrics {
     patterns: PatternMetrics,
     own: OwnMetrics,
     faults: Mutex<Faults>,
+    /// One page at a time: what owners have counted is added as a
+    /// difference.
+    scraping: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -375,6 +378,7 @@ impl Metrics {
             patterns: maker.patterns(),
             own: maker.own(),
             faults: Mutex::default(),
+            scraping: Mutex::default(),
             registry: maker.0,
         }
     }
@@ -544,6 +548,7 @@ impl Metrics {
 
     /// The page, in the text format.
     pub fn page(&self, scrape: &Scrape) -> String {
+        let _one_at_a_time = locked(&self.scraping);
         let mut merged: BTreeMap<&str, SourceCounts> = BTreeMap::new();
         for counts in &scrape.sources {
             let room = merged.len() < SOURCES_MAX;
