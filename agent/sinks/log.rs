@@ -167,15 +167,12 @@ pub fn change(change: &Change) {
     }
 }
 
-type Details =
-    (Option<bool>, Option<String>, Option<String>, Option<String>);
+type Details = (Option<bool>, Option<String>, Option<String>, Option<String>);
 
 fn details(kind: &ChangeKind) -> Details {
     use crate::ledger::fault::Ended;
     match kind {
-        ChangeKind::Opened { relapse: true } => {
-            (Some(true), None, None, None)
-        }
+        ChangeKind::Opened { relapse: true } => (Some(true), None, None, None),
         ChangeKind::Explained { by } => {
             (None, Some(by.to_string()), None, None)
         }
@@ -292,8 +289,7 @@ mod tests {
 
     fn lines(config: config::Log, say: impl FnOnce()) -> Vec<String> {
         let (log, receiver) = Log::new();
-        let subscriber =
-            tracing_subscriber::registry().with(log.layer(config));
+        let subscriber = tracing_subscriber::registry().with(log.layer(config));
         tracing::subscriber::with_default(subscriber, say);
         let text = |line| match line {
             Line::Text(text) => Some(text),

@@ -19,8 +19,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::ledger::Change;
 use crate::ledger::fault::{Fault, FaultKey};
-use crate::ledger::{Change, Stats as LedgerStats};
 use crate::store;
 use crate::time::Timestamp;
 
@@ -145,8 +145,8 @@ impl Maker {
         help: &str,
         labels: &[&str],
     ) -> IntCounterVec {
-        let metric = IntCounterVec::new(Opts::new(name, help), labels)
-            .expect(CONSTANT);
+        let metric =
+            IntCounterVec::new(Opts::new(name, help), labels).expect(CONSTANT);
         self.register(metric.clone());
         metric
     }
@@ -219,10 +219,8 @@ impl Maker {
                  was rejected and its last good version is (0).",
                 &["file"],
             ),
-            loaded: self.gauge(
-                "faultline_patterns_loaded",
-                "Patterns in force.",
-            ),
+            loaded: self
+                .gauge("faultline_patterns_loaded", "Patterns in force."),
             set_info: self.gauges(
                 "faultline_pattern_set_info",
                 "The pattern set in force, as a hash over all of it.",
@@ -532,17 +530,10 @@ impl Metrics {
         self.own.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// Notes what the ledger counted.
-    pub fn ledger(&self, stats: &LedgerStats) {
-        for (event, count) in [
-            ("evicted", stats.evicted),
-            ("dropped-values", stats.dropped_values),
-            ("refused", stats.refused),
-            ("unplaced", stats.unplaced),
-            ("unknown", stats.unknown),
-            ("notes", stats.notes),
-        ] {
-            raise(&self.own.ledger.with_label_values(&[event]), count);
+    /// Notes what the ledger counted, each by a word.
+    pub fn ledger(&self, counts: &[(&'static str, u64)]) {
+        for (event, count) in counts {
+            raise(&self.own.ledger.with_label_values(&[*event]), *count);
         }
     }
 
@@ -578,10 +569,7 @@ impl Metrics {
 
     fn show_source(&self, label: &str, counts: &SourceCounts) {
         let (all, label) = (&self.sources, &[label]);
-        raise(
-            &all.observations.with_label_values(label),
-            counts.observations,
-        );
+        raise(&all.observations.with_label_values(label), counts.observations);
         raise(&all.lost.with_label_values(label), counts.lost);
         raise(&all.invalid.with_label_values(label), counts.invalid);
         raise(&all.restarts.with_label_values(label), counts.restarts);
