@@ -5,6 +5,7 @@
 //! threads; signals cross one bounded queue to the ledger; only changes leave
 //! it, for the store and the sinks. `ARCHITECTURE.md` has the picture.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod escape;
@@ -17,6 +18,7 @@ pub mod observation;
 pub mod parts;
 pub mod patterns;
 pub mod queue;
+pub mod reload;
 pub mod signal;
 pub mod sinks;
 pub mod sources;
