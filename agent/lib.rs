@@ -19,6 +19,7 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod reload;
+pub mod run;
 pub mod signal;
 pub mod sinks;
 pub mod sources;

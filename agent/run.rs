@@ -7,6 +7,7 @@
 
 mod answers;
 pub mod keeper;
+mod patterns;
 mod privilege;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ use crate::config::Config;
 use crate::ledger::{Ledger, Options};
 use crate::machine::Machine;
 use crate::queue::{Message, queue};
-use crate::reload::{PatternFiles, Watch};
 use crate::signal::SourceId;
 use crate::sinks::http::{self, Agent, Listeners, Ready, socket};
 use crate::sinks::log::Log;
@@ -35,6 +35,7 @@ use crate::sources::{
 use crate::store::{Recent, Store};
 use crate::time::BootId;
 use keeper::{Ended, Identity, Keeper};
+use patterns::Patterns;
 
 /// How long the start waits for the stored state. A disk that takes longer
 /// is sick; detection begins without it, and the state is taken up late.
@@ -99,10 +100,11 @@ fn run_logged(
     signals: SigSet,
 ) -> Result<(), Error> {
     let (sender, queue) = queue();
-    let (mut keeper, shared) = assemble(config, &sender)?;
+    let (mut keeper, shared, patterns) = assemble(config, &sender)?;
     serve(config, &keeper, &shared, log)?;
     wait_for_signals(signals, sender.clone()).map_err(start_error)?;
-    watch_patterns(config, &keeper, &sender).map_err(start_error)?;
+    let hash = keeper.ledger.patterns().hash;
+    patterns.watch(hash, sender.clone()).map_err(start_error)?;
     let positions = keeper.positions.clone();
     let running = sources::start(setups(config), &shared, &positions)
         .map_err(start_error)?;
@@ -145,13 +147,15 @@ fn under(root: &Path, path: &Path) -> std::path::PathBuf {
 fn assemble(
     config: &Config,
     sender: &SyncSender<Message>,
-) -> Result<(Keeper, Shared), Error> {
+) -> Result<(Keeper, Shared, Patterns), Error> {
     let now = clock::now();
     let machine = Machine::read(&config.root);
     // The disk works while the patterns compile.
     let store = Arc::new(Store::start(config.state_dir.clone(), machine));
     let metrics = Arc::new(Metrics::new());
-    let set = load_patterns(&mut files(config), &metrics)?;
+    let mut patterns =
+        Patterns::new(config.patterns.clone(), Arc::clone(&metrics));
+    let set = patterns.load().map_err(Error::Start)?;
     let identity = Identity {
         node: config.node_name(std::env::var("NODE_NAME").ok()),
         mode: config.mode,
@@ -200,7 +204,7 @@ fn assemble(
         summed_up: false,
     };
     keeper.restore(now, loaded.unwrap_or_default());
-    Ok((keeper, shared))
+    Ok((keeper, shared, patterns))
 }
 
 /// This boot's id; without one every start looks like the same boot, which
@@ -245,73 +249,6 @@ fn setups(config: &Config) -> Vec<Setup> {
         setups.push(Setup::Mount(mount::Options::under(root)));
     }
     setups
-}
-
-fn files(config: &Config) -> PatternFiles {
-    PatternFiles::new(config.patterns.clone())
-}
-
-/// Loads the patterns and says which files are not in force as they stand.
-fn load_patterns(
-    files: &mut PatternFiles,
-    metrics: &Metrics,
-) -> Result<Arc<crate::patterns::set::PatternSet>, Error> {
-    let loaded = files.load().map_err(|found| {
-        let found: Vec<_> = found.iter().map(|d| d.to_string()).collect();
-        Error::Start(format!("the built-in patterns: {}", found.join("; ")))
-    })?;
-    for file in &loaded.files {
-        for error in &file.errors {
-            tracing::error!(
-                file = file.name,
-                reason = %error,
-                "a pattern file is rejected; its last good version, if there \
-                 is one, stays in force"
-            );
-        }
-    }
-    let states = loaded.files.iter();
-    let states = states.map(|f| (f.name.as_str(), f.errors.is_empty()));
-    metrics.pattern_files(states);
-    Ok(loaded.set)
-}
-
-/// Starts the thread that puts changed pattern files in force.
-fn watch_patterns(
-    config: &Config,
-    keeper: &Keeper,
-    sender: &SyncSender<Message>,
-) -> std::io::Result<()> {
-    let (dirs, mut files) = (config.patterns.clone(), files(config));
-    let (sender, metrics) = (sender.clone(), Arc::clone(&keeper.metrics));
-    let mut hash = keeper.ledger.patterns().hash;
-    std::thread::Builder::new().name("patterns".into()).spawn(move || {
-        let mut watch = Watch::new(dirs);
-        loop {
-            watch.wait();
-            let set = match load_patterns(&mut files, &metrics) {
-                Ok(set) if set.hash != hash => set,
-                _ => continue,
-            };
-            hash = set.hash;
-            let count = set.patterns.len();
-            tell_reloading();
-            if sender.send(Message::Patterns(set)).is_err() {
-                return;
-            }
-            tracing::info!(patterns = count, "the pattern set has changed");
-            tell_manager(&[NotifyState::Ready]);
-        }
-    })?;
-    Ok(())
-}
-
-fn tell_reloading() {
-    // systemd 253 and later want to know since when.
-    match NotifyState::monotonic_usec_now() {
-        Ok(since) => tell_manager(&[NotifyState::Reloading, since]),
-        Err(_) => tell_manager(&[NotifyState::Reloading]),
-    }
 }
 
 /// Tells the service manager, if there is one. Whether it listens is not our

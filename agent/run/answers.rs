@@ -32,7 +32,8 @@ impl Keeper {
 
     fn node(&self, now: Now) -> Value {
         let raised = self.ledger.faults().filter(|f| f.phase.is_raised());
-        let worst = raised.clone().map(|f| f.severity).max();
+        let severities: Vec<_> = raised.map(|f| f.severity).collect();
+        let worst = severities.iter().max();
         let store = self.store.status();
         let patterns = self.ledger.patterns();
         json!({
@@ -43,7 +44,7 @@ impl Keeper {
             "time": now.wall.to_string(),
             "started": self.identity.started.to_string(),
             "faults": {
-                "raised": raised.count(),
+                "raised": severities.len(),
                 "worst": worst.map(|s| s.word()),
             },
             "patterns": {

@@ -267,9 +267,10 @@ impl Keeper {
             self.restore(now, loaded);
         }
         if resync {
-            let all = self.ledger.faults().map(|f: &Fault| {
-                (f.key.clone(), Some(f.at(now.boot)))
-            });
+            let all = self
+                .ledger
+                .faults()
+                .map(|f: &Fault| (f.key.clone(), Some(f.at(now.boot))));
             self.pending.faults.extend(all);
             self.pending.positions.extend(self.positions.clone());
         }
@@ -313,9 +314,8 @@ impl Keeper {
         }
         let store = self.store.status();
         let faults = self.ledger.faults().filter(|f| f.phase.is_raised());
-        let some = |list: Vec<String>| {
-            (!list.is_empty()).then(|| list.join("; "))
-        };
+        let some =
+            |list: Vec<String>| (!list.is_empty()).then(|| list.join("; "));
         let status = format!("watching {}", up.join(", "));
         tracing::info!(
             node = self.identity.node,

@@ -61,9 +61,8 @@ fn facts(device: &Path, root: &Path) -> Facts {
     };
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|hex| {
-        u64::from_str_radix(hex.trim(), 16).ok()
-    });
+    let effective =
+        effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
     let meta = fs::metadata(device).ok();
     Facts {
         path: device.display().to_string(),
