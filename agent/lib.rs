@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drive;
 pub mod escape;
 pub mod forms;
 pub mod hash;
@@ -20,6 +21,7 @@ pub mod patterns;
 pub mod queue;
 pub mod reload;
 pub mod run;
+pub mod scenario;
 pub mod signal;
 pub mod sinks;
 pub mod sources;
