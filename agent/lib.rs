@@ -5,7 +5,9 @@
 //! threads; signals cross one bounded queue to the ledger; only changes leave
 //! it, for the store and the sinks. `ARCHITECTURE.md` has the picture.
 
+pub mod cli;
 pub mod clock;
+pub mod escape;
 pub mod forms;
 pub mod hash;
 pub mod kernel;
@@ -15,6 +17,7 @@ pub mod observation;
 pub mod parts;
 pub mod patterns;
 pub mod queue;
+pub mod reload;
 pub mod signal;
 pub mod store;
 pub mod time;

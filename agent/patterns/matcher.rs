@@ -1,19 +1,217 @@
 //! The matcher: one pass over all patterns, whatever their number.
+//!
+//! Each expression has literals of which every match contains one. One
+//! Aho-Corasick automaton finds them all in one pass over the line, and only
+//! the expressions whose literal was found are tried. A line that matches
+//! nothing allocates nothing.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex_automata::meta::Regex;
+use regex_automata::util::captures::Captures;
+
+use super::set::{Pattern, SubKey};
+use super::template::Template;
 use crate::kernel::KernelRecord;
-use crate::observation::Observation;
-use crate::signal::Event;
+use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::parts::ids::PartId;
+use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth};
 
-/// The compiled matchers of a pattern set.
-#[derive(Debug, Default)]
-pub struct Matcher {}
+/// The longest capture kept, bytes; part names and numbers are shorter.
+const CAPTURE_MAX: usize = 128;
+
+/// More errors than this in one line are not believed: the largest count a
+/// machine-check bank can hold is 15 bits (MCi_STATUS[52:38]).
+const COUNT_MAX: u64 = 1 << 20;
+
+/// What ends the kernel's line about a rate limit (lib/ratelimit.c).
+const SUPPRESSED: &[u8] = b" callbacks suppressed";
+
+/// A comparison of a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Compare {
+    /// `>= x`
+    AtLeast(f64),
+    /// `> x`
+    Above(f64),
+    /// `<= x`
+    AtMost(f64),
+    /// `< x`
+    Below(f64),
+    /// `= x`
+    Is(f64),
+}
+
+/// One field's matcher, checked.
+#[derive(Debug)]
+pub enum FieldMatcher {
+    /// A regular expression on bytes.
+    Expression(&'static str, Expression),
+    /// One of these words.
+    Words(&'static str, Vec<String>),
+    /// A number.
+    Number(&'static str, Compare),
+    /// True or false.
+    Flag(&'static str, bool),
+}
+
+/// A regular expression that is compiled when its literal is first met:
+/// most patterns never are on most nodes, and memory counts.
+#[derive(Debug)]
+pub struct Expression {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Expression {
+    /// Takes an expression that `compile` has checked.
+    pub fn new(text: String) -> Expression {
+        Expression { text, compiled: OnceLock::new() }
+    }
+
+    /// Compiles it: bytes, no Unicode, no tables that cost memory to be fast
+    /// on long texts.
+    ///
+    /// # Errors
+    /// The reason why it is too large.
+    pub fn compile(text: &str) -> Result<Regex, String> {
+        /// An expression of 1 KiB with bounded repetitions stays far below.
+        const NFA_MAX: usize = 256 << 10;
+        let config = Regex::config()
+            .hybrid(false)
+            .nfa_size_limit(Some(NFA_MAX))
+            .onepass_size_limit(Some(32 << 10));
+        let syntax = regex_automata::util::syntax::Config::new()
+            .unicode(false)
+            .utf8(false)
+            .nest_limit(64);
+        Regex::builder().configure(config).syntax(syntax).build(text).map_err(
+            |e| match e.size_limit() {
+                Some(_) => "the expression is too large; bound its \
+                            repetitions"
+                    .to_owned(),
+                None => e.to_string(),
+            },
+        )
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        self.regex().is_some_and(|regex| regex.is_match(text))
+    }
+
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled
+            .get_or_init(|| Expression::compile(&self.text).ok())
+            .as_ref()
+    }
+}
+
+/// One way in which a pattern takes an observation: its own `where`, or that
+/// of one of its `recovered` proofs.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The pattern.
+    pub pattern: Arc<Pattern>,
+    /// What a match means; `None` for a benign pattern.
+    pub effect: Option<Effect>,
+    /// What `message` must match.
+    pub message: Option<Arc<Expression>>,
+    /// The matchers of the other fields; all must hold.
+    pub others: Arc<Vec<FieldMatcher>>,
+    /// The part, in order of preference.
+    pub part: Vec<Template>,
+    /// The count's template, or its number.
+    pub count: Count,
+    /// The literals of which one is required; empty tries it on every line.
+    pub literals: Vec<Vec<u8>>,
+    /// The forms it takes; empty takes only records without user text.
+    pub forms: Vec<String>,
+    /// Whether its expression spans lines.
+    pub block: bool,
+}
+
+/// How many errors one match stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Always so many.
+    Fixed(u64),
+    /// What this capture says, or 1 if it says nothing.
+    Captured(Template),
+}
+
+/// The rules for one sort of text, behind one automaton.
+#[derive(Default)]
+struct Group {
+    rules: Vec<Rule>,
+    /// Rules without a literal.
+    always: Vec<u32>,
+    automaton: Option<AhoCorasick>,
+    /// For each literal of the automaton, the rules that require it.
+    owners: Vec<Vec<u32>>,
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group({} rules)", self.rules.len())
+    }
+}
+
+impl Group {
+    /// # Errors
+    /// When the automaton would be too large.
+    fn new(rules: Vec<Rule>) -> Result<Group, String> {
+        let mut by_literal: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        let mut always = Vec::new();
+        for (i, rule) in rules.iter().enumerate() {
+            let i = u32::try_from(i).map_err(|_| "too many patterns")?;
+            if rule.literals.is_empty() {
+                always.push(i);
+            }
+            for literal in &rule.literals {
+                by_literal.entry(literal.clone()).or_default().push(i);
+            }
+        }
+        let automaton = if by_literal.is_empty() {
+            None
+        } else {
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(by_literal.keys());
+            Some(built.map_err(|e| e.to_string())?)
+        };
+        let owners = by_literal.into_values().collect();
+        Ok(Group { rules, always, automaton, owners })
+    }
+
+    /// The rules worth trying on this text, in order, into `scratch`.
+    fn candidates(&self, text: &[u8], scratch: &mut Scratch) {
+        scratch.candidates.clear();
+        scratch.candidates.extend_from_slice(&self.always);
+        if let Some(automaton) = &self.automaton {
+            for found in automaton.find_overlapping_iter(text) {
+                let owners = &self.owners[found.pattern().as_usize()];
+                scratch.candidates.extend_from_slice(owners);
+            }
+        }
+        if scratch.candidates.len() > 1 {
+            scratch.candidates.sort_unstable();
+            scratch.candidates.dedup();
+        }
+    }
+}
 
 /// Buffers that one source's thread reuses from line to line.
 #[derive(Debug, Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    candidates: Vec<u32>,
+}
 
 /// What became of an observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Taken {
     /// No pattern knows it.
     Nothing,
@@ -23,16 +221,103 @@ pub enum Taken {
     Taken,
 }
 
+/// The compiled matchers of a pattern set.
+#[derive(Debug, Default)]
+pub struct Matcher {
+    /// Kernel text without user text, a line at a time.
+    kernel: Group,
+    /// Kernel text over several lines.
+    blocks: Group,
+    /// Kernel records of a form that carries user text, whole.
+    formed: Group,
+    journal: Group,
+    file: Group,
+    mount: Group,
+    /// The pattern whose lines the kernel's rate limit of this function hides.
+    callbacks: BTreeMap<String, Arc<str>>,
+}
+
 impl Matcher {
+    /// Sorts the rules by what they take and builds the automata.
+    ///
+    /// # Errors
+    /// When a set is too large to compile.
+    pub fn new(
+        rules: Vec<(Source, Rule)>,
+        callbacks: BTreeMap<String, Arc<str>>,
+    ) -> Result<Matcher, String> {
+        let mut kernel = Vec::new();
+        let mut blocks = Vec::new();
+        let mut formed = Vec::new();
+        let (mut journal, mut file, mut mount) = (vec![], vec![], vec![]);
+        for (source, rule) in rules {
+            match source {
+                Source::Kmsg => {
+                    let plain = rule.forms.is_empty()
+                        || rule.forms.iter().any(|f| f == "none");
+                    if rule.forms.iter().any(|f| f != "none") {
+                        formed.push(rule.clone());
+                    }
+                    match (plain, rule.block) {
+                        (true, true) => blocks.push(rule),
+                        (true, false) => kernel.push(rule),
+                        (false, _) => {}
+                    }
+                }
+                Source::Journal => journal.push(rule),
+                Source::File => file.push(rule),
+                Source::Mount => mount.push(rule),
+            }
+        }
+        Ok(Matcher {
+            kernel: Group::new(kernel)?,
+            blocks: Group::new(blocks)?,
+            formed: Group::new(formed)?,
+            journal: Group::new(journal)?,
+            file: Group::new(file)?,
+            mount: Group::new(mount)?,
+            callbacks,
+        })
+    }
+
     /// Holds an observation of an event source against the patterns and
     /// appends what they make of it to `out`.
     pub fn observe(
         &self,
-        _observation: &Observation<'_>,
-        _scratch: &mut Scratch,
-        _out: &mut Vec<Event>,
+        observation: &Observation<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
     ) -> Taken {
-        Taken::Nothing
+        let group = match observation.patterns {
+            Source::Kmsg => &self.kernel,
+            Source::Journal => &self.journal,
+            Source::File => &self.file,
+            Source::Mount => &self.mount,
+        };
+        let Some(Value::Text(text)) = observation.get("message") else {
+            return Taken::Nothing;
+        };
+        try_group(group, text, observation, scratch, out)
+    }
+
+    /// Tells for every state pattern how it finds this observation.
+    pub fn observe_state(
+        &self,
+        observation: &Observation<'_>,
+        out: &mut Vec<Event>,
+    ) {
+        let group = match observation.patterns {
+            Source::Mount => &self.mount,
+            Source::Kmsg | Source::Journal | Source::File => return,
+        };
+        for rule in &group.rules {
+            let holds = rule.holds(observation);
+            let truth = if holds { Truth::True } else { Truth::False };
+            let text = describe(observation);
+            let signal =
+                rule.signal(observation, Effect::Open, text.as_bytes());
+            out.push(Event::State(signal, truth));
+        }
     }
 
     /// Holds a record of kernel text against the `kmsg` patterns: each of its
@@ -40,10 +325,279 @@ impl Matcher {
     /// against the patterns that name the form.
     pub fn observe_kernel(
         &self,
-        _record: &KernelRecord<'_>,
-        _scratch: &mut Scratch,
-        _out: &mut Vec<Event>,
+        record: &KernelRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
     ) -> Taken {
-        Taken::Nothing
+        if record.form != "none" {
+            return self.one(&self.formed, record, record.text, scratch, out);
+        }
+        let lines = record.text.contains(&b'\n');
+        if !lines {
+            return self.line(record, record.text, scratch, out);
+        }
+        let mut taken = Taken::Nothing;
+        for line in record.text.split(|b| *b == b'\n') {
+            taken = taken.max(self.line(record, line, scratch, out));
+        }
+        taken.max(self.one(&self.blocks, record, record.text, scratch, out))
     }
+
+    fn line(
+        &self,
+        record: &KernelRecord<'_>,
+        line: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
+        if let Some((function, count)) = suppressed(line) {
+            return match self.callbacks.get(function) {
+                None => Taken::Benign,
+                Some(pattern) => {
+                    out.push(Event::Suppressed {
+                        pattern: pattern.clone(),
+                        count,
+                        time: record.time,
+                        text: clip(line),
+                    });
+                    Taken::Taken
+                }
+            };
+        }
+        self.one(&self.kernel, record, line, scratch, out)
+    }
+
+    fn one(
+        &self,
+        group: &Group,
+        record: &KernelRecord<'_>,
+        text: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
+        let level = record.level.and_then(|l| LEVELS.get(usize::from(l)));
+        let fields = [
+            ("message", Value::Text(text)),
+            ("form", Value::Word(record.form)),
+            ("subsystem", Value::Text(record.subsystem)),
+            ("device", Value::Text(record.device)),
+            ("level", Value::Word(level.copied().unwrap_or(""))),
+        ];
+        let observation = Observation {
+            patterns: Source::Kmsg,
+            time: record.time,
+            approximate: record.approximate,
+            injected: record.injected,
+            fields: &fields,
+        };
+        try_group(group, text, &observation, scratch, out)
+    }
+}
+
+/// The function and the number in `NAME: N callbacks suppressed`.
+fn suppressed(line: &[u8]) -> Option<(&str, u64)> {
+    let head = line.strip_suffix(SUPPRESSED)?;
+    let head = std::str::from_utf8(head).ok()?;
+    let (function, count) = head.rsplit_once(": ")?;
+    let function = function.rsplit([' ', ':']).next()?;
+    Some((function, count.parse().ok()?))
+}
+
+fn try_group(
+    group: &Group,
+    text: &[u8],
+    observation: &Observation<'_>,
+    scratch: &mut Scratch,
+    out: &mut Vec<Event>,
+) -> Taken {
+    let first = out.len();
+    group.candidates(text, scratch);
+    let mut taken = Taken::Nothing;
+    for i in &scratch.candidates {
+        let rule = &group.rules[*i as usize];
+        if !rule.holds(observation) {
+            continue;
+        }
+        match rule.effect {
+            None => taken = taken.max(Taken::Benign),
+            Some(effect) => {
+                taken = Taken::Taken;
+                // Two wordings of one pattern may both fit: one match.
+                let again = out[first..].iter().any(|e| {
+                    matches!(e, Event::Match(s) if s.effect == effect
+                        && s.pattern == rule.pattern.name)
+                });
+                if !again {
+                    let signal = rule.signal(observation, effect, text);
+                    out.push(Event::Match(signal));
+                }
+            }
+        }
+    }
+    taken
+}
+
+impl Rule {
+    /// Whether all matchers hold, without keeping captures: the cheap test
+    /// that nearly always says no.
+    fn holds(&self, observation: &Observation<'_>) -> bool {
+        let message = self.message.as_ref().is_none_or(|expression| {
+            matches!(observation.get("message"), Some(Value::Text(text))
+                if expression.matches(text))
+        });
+        message && self.others.iter().all(|m| m.holds(observation))
+    }
+
+    /// Everything that templates may use.
+    fn values(
+        &self,
+        observation: &Observation<'_>,
+    ) -> BTreeMap<String, String> {
+        let mut values = word_values(observation);
+        let mut capture = |field: &str, expression: &Expression| {
+            if let Some(Value::Text(text)) = observation.get(field)
+                && let Some(regex) = expression.regex()
+            {
+                let mut captures = regex.create_captures();
+                regex.captures(text, &mut captures);
+                keep(&captures, text, &mut values);
+            }
+        };
+        if let Some(expression) = &self.message {
+            capture("message", expression);
+        }
+        for matcher in self.others.iter() {
+            if let FieldMatcher::Expression(field, expression) = matcher {
+                capture(field, expression);
+            }
+        }
+        values
+    }
+
+    fn signal(
+        &self,
+        observation: &Observation<'_>,
+        effect: Effect,
+        text: &[u8],
+    ) -> Signal {
+        let values = self.values(observation);
+        let pattern = &self.pattern;
+        let part = self.part.iter().find_map(|t| t.fill(&values));
+        let part =
+            part.unwrap_or_else(|| format!("node/{}", pattern.component));
+        let fill = |t: &Template| t.fill(&values);
+        let count = match &self.count {
+            Count::Fixed(n) => *n,
+            Count::Captured(t) => fill(t)
+                .and_then(|n| n.trim().parse().ok())
+                .map_or(1, |n: u64| n.min(COUNT_MAX)),
+        };
+        let value = match &pattern.sub_key {
+            SubKey::None => None,
+            SubKey::Same(t) | SubKey::Distinct(t) => fill(t),
+        };
+        let parent = |e: &super::set::Escalation| {
+            e.when.under.as_ref().and_then(fill).map(|p| PartId::new(&p))
+        };
+        let suspects = pattern.suspects.iter().filter_map(fill);
+        Signal {
+            pattern: pattern.name.clone(),
+            effect,
+            part: PartId::new(&part),
+            suspects: suspects.map(|p| PartId::new(&p)).collect(),
+            count,
+            value,
+            parents: pattern.escalate.iter().map(parent).collect(),
+            time: observation.time,
+            approximate: observation.approximate,
+            injected: observation.injected,
+            captures: values,
+            text: clip(text),
+        }
+    }
+}
+
+impl FieldMatcher {
+    fn holds(&self, observation: &Observation<'_>) -> bool {
+        match self {
+            FieldMatcher::Expression(field, expression) => {
+                matches!(observation.get(field), Some(Value::Text(text))
+                    if expression.matches(text))
+            }
+            FieldMatcher::Words(field, words) => {
+                matches!(observation.get(field), Some(Value::Word(w))
+                    if words.iter().any(|x| x == w))
+            }
+            FieldMatcher::Number(field, compare) => {
+                matches!(observation.get(field), Some(Value::Number(x))
+                    if compare.holds(x))
+            }
+            FieldMatcher::Flag(field, flag) => {
+                matches!(observation.get(field), Some(Value::Flag(f))
+                    if f == *flag)
+            }
+        }
+    }
+}
+
+impl Compare {
+    fn holds(self, x: f64) -> bool {
+        match self {
+            Compare::AtLeast(y) => x >= y,
+            Compare::Above(y) => x > y,
+            Compare::AtMost(y) => x <= y,
+            Compare::Below(y) => x < y,
+            Compare::Is(y) => x == y,
+        }
+    }
+}
+
+/// The named captures that took part, bounded and printable.
+fn keep(
+    captures: &Captures,
+    text: &[u8],
+    values: &mut BTreeMap<String, String>,
+) {
+    let Some(id) = captures.pattern() else { return };
+    for (i, name) in captures.group_info().pattern_names(id).enumerate() {
+        if let (Some(name), Some(span)) = (name, captures.get_group(i)) {
+            let bytes = &text[span.range()];
+            let bytes = &bytes[..bytes.len().min(CAPTURE_MAX)];
+            let value = crate::escape::escape(bytes).into_owned();
+            values.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// The fields that are words or short names, for templates.
+fn word_values(observation: &Observation<'_>) -> BTreeMap<String, String> {
+    let mut values = BTreeMap::new();
+    for (name, value) in observation.fields {
+        let shown = match value {
+            Value::Word(w) => (*w).to_owned(),
+            Value::Text(t) if *name != "message" => {
+                crate::escape::escape(&t[..t.len().min(CAPTURE_MAX)])
+                    .into_owned()
+            }
+            Value::Text(_) => continue,
+            Value::Number(n) => n.to_string(),
+            Value::Flag(b) => b.to_string(),
+        };
+        if !shown.is_empty() {
+            values.insert((*name).to_owned(), shown);
+        }
+    }
+    values
+}
+
+/// A state observation as one line of evidence.
+fn describe(observation: &Observation<'_>) -> String {
+    let values = word_values(observation);
+    let pairs = values.iter().map(|(k, v)| format!("{k}={v}"));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+/// The text as evidence: bounded, lossy UTF-8.
+fn clip(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(TEXT_MAX)]).into_owned()
 }

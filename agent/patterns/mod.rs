@@ -1,5 +1,19 @@
-//! Patterns: what the files say, the checked set, and the matcher. Pure.
+//! Patterns: what the files say, the checked set, and the matcher. Pure: the
+//! files are read elsewhere and come in as bytes.
+//!
+//! `parse` (bytes to shape) → `compile` (shape to a checked set) → `matcher`.
 
+pub mod builtin;
+mod check;
+pub mod classes;
+pub mod compile;
+pub mod diagnostic;
+pub mod examples;
+mod fields;
+pub mod file;
+pub mod located;
 pub mod matcher;
+pub mod parse;
+pub mod pattern;
 pub mod set;
 pub mod template;

@@ -1,0 +1,134 @@
+//! `faultline check`: what is wrong with pattern files.
+
+use std::path::{Path, PathBuf};
+
+use crate::patterns::builtin;
+use crate::patterns::compile::compile;
+use crate::patterns::diagnostic::{Diagnostic, Level};
+use crate::patterns::parse::{ParsedFile, SourceFile, parse};
+use crate::patterns::set::PatternSet;
+use crate::reload;
+
+/// Files read, checked together with the built-in packs.
+#[derive(Debug)]
+pub struct Checked {
+    /// The files that were asked for and have the right shape.
+    pub files: Vec<ParsedFile>,
+    /// The set, if nothing is wrong.
+    pub set: Option<PatternSet>,
+    /// What was found.
+    pub found: Vec<Diagnostic>,
+}
+
+/// Reads and checks the files. A directory stands for its `*.yaml` files. A
+/// file that is one of the built-in packs, by its name and first pattern,
+/// takes that pack's place, so that a pack can be checked before it is built
+/// in.
+pub fn check(paths: &[PathBuf]) -> Checked {
+    let mut found = Vec::new();
+    let mut files = Vec::new();
+    for path in expand(paths, &mut found) {
+        match reload::read(&path).and_then(|source| parse(&source)) {
+            Ok(file) => files.push(file),
+            Err(d) => found.push(d),
+        }
+    }
+    let mut packs = Vec::new();
+    for pack in builtin::files() {
+        match parse(&pack) {
+            Ok(pack) => {
+                let same = files.iter_mut().find(|f| is_pack(f, &pack));
+                match same {
+                    Some(file) => file.builtin = true,
+                    None => packs.push(pack),
+                }
+            }
+            Err(d) => found.push(d),
+        }
+    }
+    packs.extend(files.iter().cloned());
+    let set = match compile(&packs) {
+        Ok((set, warnings)) => {
+            found.extend(warnings);
+            Some(set)
+        }
+        Err(all) => {
+            found.extend(all);
+            None
+        }
+    };
+    let asked = |d: &Diagnostic| !d.file.starts_with("built-in ");
+    if found.iter().any(asked) {
+        // Findings in the packs matter only when nothing else explains them.
+        found.retain(asked);
+    }
+    Checked { files, set, found }
+}
+
+/// Whether `file` is the source of a built-in pack: the same file name and
+/// component.
+fn is_pack(file: &ParsedFile, pack: &ParsedFile) -> bool {
+    let name = Path::new(&file.name).file_name().and_then(|n| n.to_str());
+    let component =
+        |f: &ParsedFile| f.file.component.as_ref().map(|c| c.value.clone());
+    name.is_some_and(|n| pack.name == format!("built-in {n}"))
+        && component(file) == component(pack)
+        && first(file) == first(pack)
+}
+
+fn first(file: &ParsedFile) -> Option<&str> {
+    file.file.patterns.first().map(|p| p.value.name.value.as_str())
+}
+
+/// Directories become their pattern files; the rest stays.
+fn expand(paths: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        match reload::list(path) {
+            Ok(files) => all.extend(files),
+            Err(d) => found.push(d),
+        }
+    }
+    all
+}
+
+/// Runs the command; the result is its exit status: 0 good, 1 findings.
+pub fn run(
+    paths: &[PathBuf],
+    out: &mut dyn std::io::Write,
+) -> anyhow::Result<u8> {
+    let checked = check(paths);
+    for d in &checked.found {
+        writeln!(out, "{d}\n")?;
+    }
+    let count =
+        |level| checked.found.iter().filter(|d| d.level == level).count();
+    let (errors, warnings) = (count(Level::Error), count(Level::Warning));
+    let patterns: usize =
+        checked.files.iter().map(|f| f.file.patterns.len()).sum();
+    writeln!(
+        out,
+        "{} file(s), {patterns} pattern(s): {errors} error(s), {warnings} \
+         warning(s)",
+        checked.files.len(),
+    )?;
+    Ok(u8::from(errors + warnings > 0))
+}
+
+/// For tests and fuzzing: checks one text as an SRE's file.
+pub fn check_text(
+    name: &str,
+    text: &[u8],
+) -> Result<PatternSet, Vec<Diagnostic>> {
+    let source = SourceFile {
+        name: name.to_owned(),
+        text: text.to_vec(),
+        builtin: false,
+    };
+    let file = parse(&source).map_err(|d| vec![d])?;
+    compile(&[file]).map(|(set, _)| set)
+}

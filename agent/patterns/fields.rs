@@ -1,0 +1,259 @@
+//! Checks `where`: each field against what its source has, each matcher
+//! against what its field holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::Findings;
+use super::classes;
+use super::diagnostic::did_you_mean;
+use super::file::RawMatcher;
+use super::located::At;
+use super::matcher::{Compare, Expression, FieldMatcher};
+use crate::observation::{FieldKind, Source};
+
+/// What a checked `where` is made of.
+#[derive(Debug, Default)]
+pub struct Where {
+    /// The matchers of all fields but `message`.
+    pub matchers: Vec<FieldMatcher>,
+    /// The expressions of `message`, of which any may hold.
+    pub messages: Vec<Message>,
+    /// Names that templates may use: captures, and the source's fields.
+    pub names: BTreeSet<String>,
+    /// The forms it takes.
+    pub forms: Vec<String>,
+}
+
+/// One checked expression of `message`.
+#[derive(Debug)]
+pub struct Message {
+    /// The expression.
+    pub expression: Expression,
+    /// The literals of which one is required.
+    pub literals: Vec<Vec<u8>>,
+    /// Whether it spans lines.
+    pub block: bool,
+}
+
+/// Checks a `where` of observations of `source`.
+pub fn check(
+    source: Source,
+    raw: &BTreeMap<String, At<RawMatcher>>,
+    findings: &mut Findings<'_>,
+) -> Where {
+    let mut done = Where::default();
+    for spec in source.fields() {
+        if spec.name != "message" {
+            done.names.insert(spec.name.to_owned());
+        }
+    }
+    for (name, matcher) in raw {
+        let Some(spec) = source.fields().iter().find(|f| f.name == name) else {
+            let names = source.fields().iter().map(|f| f.name);
+            let help = did_you_mean(name, names.clone()).map_or_else(
+                || format!("it has: {}", names.collect::<Vec<_>>().join(", ")),
+                |n| format!("did you mean `{n}`?"),
+            );
+            findings
+                .error(
+                    matcher.place,
+                    format!("source {source} has no field `{name}`"),
+                )
+                .help(help);
+            continue;
+        };
+        match (&matcher.value, spec.kind) {
+            (RawMatcher::Text(text), FieldKind::Text) => {
+                expression(
+                    source, spec.name, text, matcher, &mut done, findings,
+                );
+            }
+            (RawMatcher::List(list), FieldKind::Text)
+                if spec.name == "message" && !list.is_empty() =>
+            {
+                for text in list {
+                    expression(
+                        source, spec.name, text, matcher, &mut done, findings,
+                    );
+                }
+            }
+            (raw, FieldKind::Word(words)) => {
+                if let Some(list) = word_list(raw, words, matcher, findings) {
+                    if spec.name == "form" {
+                        done.forms.clone_from(&list);
+                    }
+                    done.matchers.push(FieldMatcher::Words(spec.name, list));
+                }
+            }
+            (RawMatcher::Flag(flag), FieldKind::Flag) => {
+                done.matchers.push(FieldMatcher::Flag(spec.name, *flag));
+            }
+            (raw, FieldKind::Number) => match comparison(raw) {
+                Some(c) => {
+                    done.matchers.push(FieldMatcher::Number(spec.name, c));
+                }
+                None => {
+                    findings
+                        .error(
+                            matcher.place,
+                            format!("`{name}` takes a comparison"),
+                        )
+                        .help("write \">= 95\", \"< 3\" or a number");
+                }
+            },
+            (_, kind) => {
+                let wants = match kind {
+                    FieldKind::Text => {
+                        "a regular expression (`message`: or a list)"
+                    }
+                    FieldKind::Word(_) => "a word or a list of words",
+                    FieldKind::Number => "a comparison",
+                    FieldKind::Flag => "true or false",
+                };
+                findings.error(
+                    matcher.place,
+                    format!("the field `{name}` takes {wants}"),
+                );
+            }
+        }
+    }
+    if raw.is_empty() {
+        findings
+            .error_here("`where` is missing or empty".into())
+            .help("name at least one field and what it must match");
+    }
+    done
+}
+
+fn word_list(
+    raw: &RawMatcher,
+    words: &[&str],
+    at: &At<RawMatcher>,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<String>> {
+    let list = match raw {
+        RawMatcher::Text(word) => vec![word.clone()],
+        RawMatcher::List(list) => list.clone(),
+        RawMatcher::Flag(_) | RawMatcher::Number(_) => {
+            findings.error(at.place, "expected a word or a list".into());
+            return None;
+        }
+    };
+    for word in &list {
+        if !words.contains(&word.as_str()) {
+            let help = did_you_mean(word, words.iter().copied()).map_or_else(
+                || format!("one of: {}", words.join(", ")),
+                |w| format!("did you mean `{w}`?"),
+            );
+            findings
+                .error(at.place, format!("unknown word `{word}`"))
+                .help(help);
+        }
+    }
+    Some(list)
+}
+
+/// Reads `>= 95`, `< 3`, `95` or the number itself.
+fn comparison(raw: &RawMatcher) -> Option<Compare> {
+    let text = match raw {
+        RawMatcher::Number(n) => return Some(Compare::Is(*n)),
+        RawMatcher::Text(text) => text.trim(),
+        RawMatcher::List(_) | RawMatcher::Flag(_) => return None,
+    };
+    type Make = fn(f64) -> Compare;
+    let make: [(&str, Make); 5] = [
+        (">=", Compare::AtLeast),
+        ("<=", Compare::AtMost),
+        (">", Compare::Above),
+        ("<", Compare::Below),
+        ("=", Compare::Is),
+    ];
+    let (number, make) = make
+        .into_iter()
+        .find_map(|(op, make)| Some((text.strip_prefix(op)?, make)))
+        .unwrap_or((text, Compare::Is));
+    number.trim().parse().ok().filter(|n: &f64| n.is_finite()).map(make)
+}
+
+fn expression(
+    source: Source,
+    field: &'static str,
+    text: &str,
+    at: &At<RawMatcher>,
+    done: &mut Where,
+    findings: &mut Findings<'_>,
+) {
+    if text.len() > classes::EXPRESSION_MAX {
+        findings
+            .error(at.place, format!("the expression has {} bytes", text.len()))
+            .help(format!("at most {} are taken", classes::EXPRESSION_MAX));
+        return;
+    }
+    let expanded = match classes::expand(text) {
+        Ok(expanded) => expanded,
+        Err(message) => {
+            findings.error(at.place, message);
+            return;
+        }
+    };
+    let hir = match classes::parse(&expanded) {
+        Ok(hir) => hir,
+        Err((message, offset)) => {
+            let place = findings.inside(at.place, text, offset);
+            findings.error(place, format!("bad expression: {message}")).help(
+                "expressions are the `regex` crate's, on bytes, without \
+                 Unicode, look-around or back-references",
+            );
+            return;
+        }
+    };
+    let kernel = source == Source::Kmsg && field == "message";
+    if hir.properties().minimum_len().unwrap_or(0) == 0 && field == "message" {
+        findings.error(at.place, "the expression matches empty text".into());
+    }
+    if kernel && !classes::is_anchored(&hir) {
+        findings
+            .error(
+                at.place,
+                "kernel text must be matched from its start".into(),
+            )
+            .help(
+                "begin the expression with ^: other text in a record can \
+                 have been chosen by a user",
+            );
+    }
+    if kernel && classes::captures_anything(&hir) {
+        findings.error(at.place, "a capture takes any text".into()).help(
+            "use a bounded class such as [\\w.-]{1,32}: names in kernel \
+                 text can be chosen by users",
+        );
+    }
+    match Expression::compile(&expanded) {
+        Ok(regex) => {
+            let info = regex.group_info().clone();
+            for name in info.all_names().filter_map(|(_, _, name)| name) {
+                done.names.insert(name.to_owned());
+            }
+        }
+        Err(message) => {
+            findings.error(at.place, message);
+            return;
+        }
+    }
+    let expression = Expression::new(expanded);
+    if field != "message" {
+        done.matchers.push(FieldMatcher::Expression(field, expression));
+        return;
+    }
+    let literals = classes::required_literals(&hir);
+    if literals.iter().map(Vec::len).min().unwrap_or(0) < 2 {
+        findings
+            .warning(at.place, "the expression requires no literal".into())
+            .help(
+                "it is tried on every line; name a constant word that every \
+                 match contains",
+            );
+    }
+    let block = classes::is_block(text);
+    done.messages.push(Message { expression, literals, block });
+}

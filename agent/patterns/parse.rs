@@ -1,0 +1,135 @@
+//! From bytes to a [`PatternFile`]: what YAML and the shape demand.
+
+use super::diagnostic::{Diagnostic, Level, did_you_mean};
+use super::file::PatternFile;
+use super::located::Place;
+
+/// The largest pattern file taken, bytes. The largest shipped one has about
+/// 100 KB; a ConfigMap cannot exceed 1 MiB (kubernetes api/core/validation).
+pub const FILE_MAX: usize = 1 << 20;
+
+/// The deepest nesting: a scenario's line is six levels down.
+const DEPTH_MAX: usize = 24;
+
+/// A file's name, text and where it came from.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Its name as shown to people.
+    pub name: String,
+    /// Its bytes.
+    pub text: Vec<u8>,
+    /// Whether it is compiled into the binary.
+    pub builtin: bool,
+}
+
+/// A file whose shape is right.
+#[derive(Clone, Debug)]
+pub struct ParsedFile {
+    /// Its name as shown to people.
+    pub name: String,
+    /// Its text, for findings and hashes.
+    pub text: String,
+    /// Whether it is compiled into the binary.
+    pub builtin: bool,
+    /// What it says.
+    pub file: PatternFile,
+}
+
+/// Parses one file.
+///
+/// # Errors
+/// The first thing that YAML or the shape refuses, with its place.
+pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
+    let name = &source.name;
+    let whole = |message: String| {
+        Diagnostic::new(Level::Error, name, "", Place::default(), message)
+    };
+    if source.text.len() > FILE_MAX {
+        return Err(whole(format!(
+            "the file has {} bytes; at most {FILE_MAX} are taken",
+            source.text.len()
+        ))
+        .help("split it; one file a component"));
+    }
+    let text = match std::str::from_utf8(&source.text) {
+        Ok(text) => text,
+        Err(e) => {
+            let before = &source.text[..e.valid_up_to()];
+            return Err(whole(format!(
+                "the file is not UTF-8: byte 0x{:02x} in line {}",
+                source.text[e.valid_up_to()],
+                before.split(|b| *b == b'\n').count()
+            )));
+        }
+    };
+    if let Some(at) = text.find('\0') {
+        let line = text[..at].split('\n').count();
+        return Err(whole(format!("line {line} contains a NUL byte")));
+    }
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: DEPTH_MAX,
+            max_nodes: 100_000,
+            max_events: 300_000,
+            max_aliases: 100,
+            max_anchors: 100,
+        },
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<PatternFile>(text, options) {
+        Ok(file) => Ok(ParsedFile {
+            name: name.clone(),
+            text: text.to_owned(),
+            builtin: source.builtin,
+            file,
+        }),
+        Err(error) => Err(explain(name, text, &error)),
+    }
+}
+
+/// Turns the parser's error into a finding in our words.
+fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
+    use serde_saphyr::Error as E;
+    let error = error.without_snippet();
+    let place = error.location().map_or(Place::default(), |l| Place {
+        line: l.line(),
+        column: l.column(),
+    });
+    let finding = |message: String| {
+        Diagnostic::new(Level::Error, name, text, place, message)
+    };
+    let choose = |word: &str, expected: &[&'static str]| {
+        did_you_mean(word, expected.iter().copied()).map_or_else(
+            || format!("one of: {}", expected.join(", ")),
+            |w| format!("did you mean `{w}`?"),
+        )
+    };
+    match error {
+        E::SerdeUnknownField { field, expected, .. } => {
+            finding(format!("unknown field `{field}`"))
+                .help(choose(field, expected))
+        }
+        E::SerdeUnknownVariant { variant, expected, .. } => {
+            finding(format!("unknown value `{variant}`"))
+                .help(choose(variant, expected))
+        }
+        E::SerdeMissingField { field, .. } => {
+            finding(format!("the field `{field}` is missing"))
+        }
+        E::SerdeInvalidType { unexpected, expected, .. }
+        | E::SerdeInvalidValue { unexpected, expected, .. } => {
+            finding(format!("expected {expected}, found {unexpected}"))
+        }
+        E::DuplicateMappingKey { key, .. } => finding(format!(
+            "the key `{}` stands here twice",
+            key.as_deref().unwrap_or("?")
+        )),
+        E::Eof { .. } => finding("the file is empty or ends early".into())
+            .help("a pattern file begins with `version: 1`"),
+        other => {
+            let words = other.to_string();
+            let first = words.lines().next().unwrap_or("not valid YAML");
+            finding(first.to_owned())
+        }
+    }
+}

@@ -1,0 +1,654 @@
+//! Checks one pattern and compiles it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::Findings;
+use super::compile::Built;
+use super::diagnostic::did_you_mean;
+use super::fields::{self, Message, Where};
+use super::file::{OneOrMany, RawCount, RawEscalation, RawPattern, RawProof};
+use super::located::{At, Place};
+use super::matcher::{Count, Rule};
+use super::parse::ParsedFile;
+use super::set::{
+    EscalateIf, Escalation, Pattern, Proof, Quarantine, Severity, Stage,
+    SubKey, Tolerance,
+};
+use super::template::Template;
+use crate::hash::fnv1a;
+use crate::observation::Source;
+use crate::signal::Effect;
+use crate::time::parse_duration;
+
+/// How long a fault stays on probation unless the pattern says otherwise.
+const PROBATION: Duration = Duration::from_secs(7 * 86_400);
+
+/// How long a symptom waits for its cause unless the pattern says otherwise.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Kinds of part that neither have a serial number nor sit on a carrier that
+/// has one, so that `replaced` can never be seen for them.
+const WITHOUT_SERIAL: &[&str] =
+    &["node", "task", "fs", "nfs", "service", "raid", "thermal", "config"];
+
+/// What patterns may refer to beyond themselves.
+pub(super) struct Known<'a> {
+    /// Every pattern's name.
+    pub(super) names: BTreeSet<&'a str>,
+    /// The names that stand in some `suppresses`.
+    pub(super) suppressed: BTreeSet<&'a str>,
+}
+
+/// Checks one pattern; `None` if something essential is missing.
+pub(super) fn build(
+    file: &ParsedFile,
+    raw: &At<RawPattern>,
+    known: &Known<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Built> {
+    let before = findings.found.len();
+    let p = &raw.value;
+    word(&p.name, "a pattern's name", findings);
+    let component = p.component.as_ref().or(file.file.component.as_ref());
+    match component {
+        Some(c) => word(c, "a component", findings),
+        None => {
+            findings
+                .error_here("no component".into())
+                .help("give the file or the pattern a `component`");
+        }
+    }
+    let Some(source) = &p.source else {
+        findings
+            .error_here("the field `source` is missing".into())
+            .help("kmsg, journal, file or mount");
+        return None;
+    };
+    let source = source.value;
+    let taken = fields::check(source, &p.matchers, findings);
+    let component: Arc<str> = component?.value.as_str().into();
+    let opens = opens(p, findings);
+    let pattern = Pattern {
+        name: p.name.value.as_str().into(),
+        summary: template(p.summary.as_ref(), &taken, findings),
+        severity: p.severity.unwrap_or(Severity::Info),
+        source,
+        part: parts(p.part.as_ref(), &taken, findings),
+        suspects: parts(p.suspects.as_ref(), &taken, findings),
+        tolerate: tolerate(p, source, findings),
+        sub_key: sub_key(p, &taken, findings),
+        lasting: lasting(p, source, findings),
+        clear: proofs(p, source, opens, findings),
+        probation: duration(p.probation.as_ref(), PROBATION, findings),
+        escalate: p
+            .escalate
+            .iter()
+            .map(|e| escalation(e, &taken, findings))
+            .collect(),
+        suppresses: suppresses(p, known, findings),
+        suppressible: known.suppressed.contains(p.name.value.as_str()),
+        settle: settle(p, findings),
+        history: p.history,
+        benign: p.benign,
+        condition: condition(p, &component, findings),
+        quarantine: then(p).unwrap_or(Quarantine::None),
+        stage: p.stage.unwrap_or(if file.builtin {
+            Stage::Enforce
+        } else {
+            Stage::Report
+        }),
+        rollout: rollout(p, findings),
+        advice: template(p.advice.as_ref(), &taken, findings),
+        runbook: p.runbook.as_ref().map(|r| r.value.as_str().into()),
+        file: file.name.as_str().into(),
+        hash: hash(file, raw),
+        component,
+    };
+    required(p, opens, findings);
+    let rules = rules(p, pattern, taken, findings);
+    let good = !findings.found[before..]
+        .iter()
+        .any(|d| d.level == super::diagnostic::Level::Error);
+    good.then(|| Built {
+        pattern: rules.0,
+        rules: rules.1,
+        callbacks: p.callbacks.iter().map(|c| c.value.clone()).collect(),
+    })
+}
+
+/// Whether the pattern can open a fault.
+fn opens(p: &RawPattern, findings: &mut Findings<'_>) -> bool {
+    if p.benign && p.history {
+        findings.error_here("`benign` and `history` exclude each other".into());
+    }
+    !p.benign
+        && p.severity != Some(Severity::Info)
+        && !matches!(
+            p.count.as_ref().map(|c| &c.value),
+            Some(RawCount::Number(0))
+        )
+}
+
+/// What a pattern of its kind cannot do without.
+fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
+    let mut need = |missing: bool, field: &str, help: &str| {
+        if missing {
+            findings
+                .error_here(format!("the field `{field}` is missing"))
+                .help(help);
+        }
+    };
+    if p.benign {
+        return;
+    }
+    need(p.severity.is_none(), "severity", "info, warning, error or fatal");
+    need(p.summary.is_none(), "summary", "one sentence for people");
+    need(p.part.is_none(), "part", "what a technician pulls: kind/{capture}");
+    need(
+        opens && p.advice.is_none(),
+        "advice",
+        "say what a technician does about it",
+    );
+    let gives = |e: &At<super::file::RawExample>| {
+        matches!(e.value.gives, super::file::RawGives::Match { .. })
+    };
+    if p.examples.is_empty() || !p.examples.iter().any(gives) {
+        findings
+            .warning(findings.here, "no example shows what it takes".into())
+            .help("add an example with `gives: { part: … }`");
+    } else if p.examples.iter().all(gives) {
+        findings
+            .warning(findings.here, "no example shows a near-miss".into())
+            .help("add an example with `gives: nothing`");
+    }
+}
+
+/// The pattern's own rule and one for each `recovered` proof.
+fn rules(
+    p: &RawPattern,
+    pattern: Pattern,
+    taken: Where,
+    findings: &mut Findings<'_>,
+) -> (Arc<Pattern>, Vec<(Source, Rule)>) {
+    let pattern = Arc::new(pattern);
+    let count = count(p, &taken, findings);
+    let effect = if p.benign {
+        None
+    } else if pattern.severity == Severity::Info {
+        Some(Effect::Note)
+    } else if p.history {
+        Some(Effect::History)
+    } else if count == Count::Fixed(0) {
+        Some(Effect::Evidence)
+    } else {
+        Some(Effect::Open)
+    };
+    let draft = Draft {
+        pattern: pattern.clone(),
+        effect,
+        part: pattern.part.clone(),
+        count,
+    };
+    let mut rules = draft.rules(pattern.source, taken);
+    let proofs = p.clear.iter().flat_map(|c| &c.value).enumerate();
+    for (i, proof) in proofs {
+        let RawProof::Recovered(r) = &proof.value else { continue };
+        let source = r.source.as_ref().map_or(pattern.source, |s| s.value);
+        let seen = fields::check(source, &r.matchers, findings);
+        let part = r.part.as_ref().or(p.part.as_ref());
+        let draft = Draft {
+            pattern: pattern.clone(),
+            effect: u8::try_from(i).ok().map(Effect::Proof),
+            part: parts(part, &seen, findings),
+            count: Count::Fixed(0),
+        };
+        rules.extend(draft.rules(source, seen));
+    }
+    (pattern, rules)
+}
+
+/// What the rules of one `where` have in common.
+struct Draft {
+    pattern: Arc<Pattern>,
+    effect: Option<Effect>,
+    part: Vec<Template>,
+    count: Count,
+}
+
+impl Draft {
+    /// One rule for each expression of `message`, or one for the other fields
+    /// alone.
+    fn rules(self, source: Source, taken: Where) -> Vec<(Source, Rule)> {
+        let others = Arc::new(taken.matchers);
+        let rule = |message: Option<Message>| {
+            let (expression, literals, block) = match message {
+                Some(m) => (Some(m.expression), m.literals, m.block),
+                None => (None, Vec::new(), false),
+            };
+            let rule = Rule {
+                pattern: self.pattern.clone(),
+                effect: self.effect,
+                message: expression.map(Arc::new),
+                others: others.clone(),
+                part: self.part.clone(),
+                count: self.count.clone(),
+                literals,
+                forms: taken.forms.clone(),
+                block,
+            };
+            (source, rule)
+        };
+        if taken.messages.is_empty() {
+            return vec![rule(None)];
+        }
+        taken.messages.into_iter().map(|m| rule(Some(m))).collect()
+    }
+}
+
+/// Names are lower-case letters, digits and dashes, so that they fit in
+/// labels, files and CamelCase reasons.
+fn word(name: &At<String>, what: &str, findings: &mut Findings<'_>) {
+    let text = &name.value;
+    let good =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty()
+        || text.len() > 63
+        || !text.chars().all(good)
+        || !text.starts_with(|c: char| c.is_ascii_lowercase())
+    {
+        findings
+            .error(name.place, format!("`{text}` is not {what}"))
+            .help("lower-case letters, digits and dashes, at most 63");
+    }
+}
+
+fn template(
+    text: Option<&At<String>>,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> Template {
+    let Some(text) = text else { return Template::default() };
+    one_template(&text.value, text.place, taken, findings)
+}
+
+fn one_template(
+    text: &str,
+    place: Place,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> Template {
+    let template = match Template::parse(text) {
+        Ok(template) => template,
+        Err(message) => {
+            findings.error(place, format!("in `{text}`: {message}"));
+            return Template::default();
+        }
+    };
+    for hole in template.holes() {
+        if hole == "count" || taken.names.contains(hole) {
+            continue;
+        }
+        let names = taken.names.iter().map(String::as_str);
+        let help = did_you_mean(hole, names).map_or_else(
+            || format!("capture it in `where`: (?<{hole}>…)"),
+            |n| format!("did you mean {{{n}}}?"),
+        );
+        findings
+            .error(place, format!("nothing is captured as `{hole}`"))
+            .help(help);
+    }
+    template
+}
+
+fn parts(
+    raw: Option<&At<OneOrMany>>,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> Vec<Template> {
+    let Some(raw) = raw else { return Vec::new() };
+    let mut all = Vec::new();
+    for text in &raw.value.0 {
+        let template = one_template(text, raw.place, taken, findings);
+        let kind = template.prefix().split_once('/').map(|(kind, _)| kind);
+        let good = kind.is_some_and(|k| {
+            !k.is_empty() && k.chars().all(|c| c.is_ascii_lowercase())
+        });
+        if !good {
+            findings
+                .error(raw.place, format!("`{text}` names no kind of part"))
+                .help("write kind/name, such as disk/{dev}");
+        }
+        all.push(template);
+    }
+    if all.is_empty() {
+        findings.error(raw.place, "the list of parts is empty".into());
+    }
+    all
+}
+
+fn count(p: &RawPattern, taken: &Where, findings: &mut Findings<'_>) -> Count {
+    match &p.count {
+        None => Count::Fixed(1),
+        Some(At { value: RawCount::Number(n), .. }) => Count::Fixed(*n),
+        Some(At { value: RawCount::Text(text), place }) => {
+            if text == "{count}" && !taken.names.contains("count") {
+                findings
+                    .error(*place, "nothing is captured as `count`".into())
+                    .help("capture it in `where`: (?<count>\\d+)");
+            }
+            Count::Captured(one_template(text, *place, taken, findings))
+        }
+    }
+}
+
+fn duration(
+    text: Option<&At<String>>,
+    default: Duration,
+    findings: &mut Findings<'_>,
+) -> Duration {
+    let Some(text) = text else { return default };
+    parse_duration(&text.value).unwrap_or_else(|message| {
+        findings.error(text.place, message);
+        default
+    })
+}
+
+fn tolerate(
+    p: &RawPattern,
+    source: Source,
+    findings: &mut Findings<'_>,
+) -> Option<Tolerance> {
+    let raw = p.tolerate.as_ref()?;
+    if source.is_state() {
+        findings
+            .error(raw.place, format!("{source} tells states, not events"))
+            .help("use `lasting: 5m` to tolerate a state for a while");
+        return None;
+    }
+    if raw.value == "none" {
+        return None;
+    }
+    let parsed = parse_tolerance(&raw.value);
+    if parsed.is_none() {
+        findings
+            .error(raw.place, format!("cannot read `{}`", raw.value))
+            .help("write `none`, `24 in 24h` or `3 in 24h, once per 1m`");
+    }
+    parsed
+}
+
+/// Reads `N in T` or `N in T, once per T`.
+fn parse_tolerance(text: &str) -> Option<Tolerance> {
+    let (limit, once) = match text.split_once(',') {
+        Some((limit, once)) => {
+            let once = once.trim().strip_prefix("once per ")?;
+            (limit, Some(parse_duration(once).ok()?))
+        }
+        None => (text, None),
+    };
+    let (count, window) = limit.split_once(" in ")?;
+    let tolerance = Tolerance {
+        count: count.trim().parse().ok()?,
+        window: parse_duration(window).ok()?,
+        once_per: once,
+    };
+    (!tolerance.window.is_zero()).then_some(tolerance)
+}
+
+fn sub_key(
+    p: &RawPattern,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> SubKey {
+    let mut make = |t: &At<String>| {
+        if p.tolerate.as_ref().is_none_or(|t| t.value == "none") {
+            findings
+                .error(t.place, "this counts within a tolerance".into())
+                .help("add `tolerate: N in T`");
+        }
+        one_template(&t.value, t.place, taken, findings)
+    };
+    match (&p.same, &p.distinct) {
+        (None, None) => SubKey::None,
+        (Some(same), None) => SubKey::Same(make(same)),
+        (None, Some(distinct)) => SubKey::Distinct(make(distinct)),
+        (Some(_), Some(distinct)) => {
+            findings.error(
+                distinct.place,
+                "`same` and `distinct` exclude each other".into(),
+            );
+            SubKey::None
+        }
+    }
+}
+
+fn lasting(
+    p: &RawPattern,
+    source: Source,
+    findings: &mut Findings<'_>,
+) -> Duration {
+    if let Some(raw) = &p.lasting
+        && !source.is_state()
+    {
+        findings
+            .error(raw.place, format!("{source} tells events, not states"))
+            .help("use `tolerate: N in T` to tolerate events");
+    }
+    duration(p.lasting.as_ref(), Duration::ZERO, findings)
+}
+
+fn proofs(
+    p: &RawPattern,
+    source: Source,
+    opens: bool,
+    findings: &mut Findings<'_>,
+) -> Vec<Proof> {
+    let Some(raw) = &p.clear else {
+        if opens {
+            findings
+                .error_here("the field `clear` is missing".into())
+                .help("say what proves that the fault is gone");
+        }
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for proof in &raw.value {
+        let mut time = |text: &str| {
+            parse_duration(text).unwrap_or_else(|message| {
+                findings.error(proof.place, message);
+                Duration::ZERO
+            })
+        };
+        all.push(match &proof.value {
+            RawProof::Replaced => Proof::Replaced,
+            RawProof::Quiet(t) => Proof::Quiet(time(t)),
+            RawProof::Reboot(t) => Proof::Reboot(time(t)),
+            RawProof::Normal(t) => {
+                let t = time(t);
+                if !source.is_state() {
+                    findings
+                        .error(
+                            proof.place,
+                            format!("{source} tells events, not states"),
+                        )
+                        .help("use `quiet` or `recovered`");
+                }
+                Proof::Normal(t)
+            }
+            RawProof::Recovered(r) => Proof::Recovered {
+                hold: duration(r.hold.as_ref(), Duration::ZERO, findings),
+            },
+        });
+    }
+    let kinds = p.part.iter().flat_map(|p| &p.value.0);
+    let serial = kinds
+        .filter_map(|t| t.split_once('/'))
+        .any(|(kind, _)| !WITHOUT_SERIAL.contains(&kind));
+    if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
+        findings
+            .error(raw.place, "none of its proofs can ever complete".into())
+            .help(
+                "parts of this kind have no serial number; add `quiet`, \
+                 `reboot` or `recovered`",
+            );
+    }
+    if all.len() > 16 {
+        findings.error(raw.place, "more than 16 proofs".into());
+    }
+    all
+}
+
+fn escalation(
+    raw: &At<RawEscalation>,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> Escalation {
+    let e = &raw.value;
+    let when = EscalateIf {
+        parts: e.when.parts,
+        under: e
+            .when
+            .under
+            .as_ref()
+            .map(|u| one_template(&u.value, u.place, taken, findings)),
+        count: e.when.count,
+        lasting: e
+            .when
+            .lasting
+            .as_ref()
+            .map(|t| duration(Some(t), Duration::ZERO, findings)),
+        relapses: e.when.relapses,
+    };
+    if when == EscalateIf::default() {
+        findings
+            .error(raw.place, "`if` names no condition".into())
+            .help("parts, count, lasting or relapses");
+    }
+    if when.under.is_some() && when.parts.is_none() {
+        findings.error(raw.place, "`under` goes with `parts`".into());
+    }
+    if let Some(part) = &e.part
+        && (part.value != "{parent}" || when.under.is_none())
+    {
+        findings
+            .error(part.place, "the part of an escalation is the parent".into())
+            .help("write part: \"{parent}\", and `under` in its `if`");
+    }
+    let quarantine = e.then.as_ref().and_then(|t| t.value.quarantine);
+    if e.severity.is_none() && quarantine.is_none() && e.part.is_none() {
+        findings
+            .error(raw.place, "the escalation changes nothing".into())
+            .help("give it a severity, a part or a quarantine");
+    }
+    Escalation {
+        when,
+        severity: e.severity,
+        quarantine,
+        on_parent: e.part.is_some(),
+    }
+}
+
+fn suppresses(
+    p: &RawPattern,
+    known: &Known<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Arc<str>> {
+    for name in &p.suppresses {
+        if known.names.contains(name.value.as_str()) {
+            continue;
+        }
+        let near = did_you_mean(&name.value, known.names.iter().copied());
+        let help = near.map_or_else(
+            || "name a pattern of any file".to_owned(),
+            |n| format!("did you mean `{n}`?"),
+        );
+        findings
+            .error(name.place, format!("no pattern is named `{}`", name.value))
+            .help(help);
+    }
+    p.suppresses.iter().map(|s| s.value.as_str().into()).collect()
+}
+
+fn settle(p: &RawPattern, findings: &mut Findings<'_>) -> Duration {
+    let fatal = p.severity == Some(Severity::Fatal);
+    let default = if fatal { Duration::ZERO } else { SETTLE };
+    duration(p.settle.as_ref(), default, findings)
+}
+
+fn then(p: &RawPattern) -> Option<Quarantine> {
+    p.then.as_ref().and_then(|t| t.value.quarantine)
+}
+
+/// The Node condition: CamelCase, at most 63 (Kubernetes qualified names).
+fn condition(
+    p: &RawPattern,
+    component: &str,
+    findings: &mut Findings<'_>,
+) -> Arc<str> {
+    let written = p.then.as_ref().and_then(|t| t.value.condition.as_ref());
+    let Some(written) = written else {
+        return camel_case(component, "Fault").into();
+    };
+    let text = &written.value;
+    if !text.starts_with(|c: char| c.is_ascii_uppercase())
+        || text.len() > 63
+        || !text.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        findings
+            .error(written.place, format!("`{text}` is no condition type"))
+            .help("CamelCase, such as MemoryFault");
+    }
+    text.as_str().into()
+}
+
+/// `memory-page` and `Fault` make `MemoryPageFault`.
+pub fn camel_case(words: &str, suffix: &str) -> String {
+    let mut out = String::new();
+    for word in words.split('-') {
+        let mut letters = word.chars();
+        out.extend(letters.next().map(|c| c.to_ascii_uppercase()));
+        out.push_str(letters.as_str());
+    }
+    out + suffix
+}
+
+fn rollout(p: &RawPattern, findings: &mut Findings<'_>) -> u8 {
+    let Some(raw) = &p.rollout else { return 100 };
+    let share = raw.value.trim().strip_suffix('%');
+    let share = share.and_then(|s| s.trim().parse().ok());
+    share.filter(|s| *s <= 100).unwrap_or_else(|| {
+        findings
+            .error(raw.place, format!("cannot read `{}`", raw.value))
+            .help("write a share of nodes, such as `5 %`");
+        100
+    })
+}
+
+/// A hash of what the pattern says: its lines without comments, wherever it
+/// stands.
+fn hash(file: &ParsedFile, raw: &At<RawPattern>) -> u64 {
+    let from = usize::try_from(raw.place.line).unwrap_or(1).max(1) - 1;
+    let later = |p: &&At<RawPattern>| p.place.line > raw.place.line;
+    let next = file.file.patterns.iter().filter(later).map(|p| p.place.line);
+    let ends = file.file.scenarios.iter().map(|s| s.place.line);
+    let to = next
+        .chain(ends.filter(|l| *l > raw.place.line))
+        .min()
+        .and_then(|l| usize::try_from(l).ok())
+        .map_or(usize::MAX, |l| l - 1);
+    let mut text = file
+        .file
+        .component
+        .as_ref()
+        .map_or_else(String::new, |c| c.value.clone());
+    let lines = file.text.lines().skip(from).take(to - from);
+    for line in lines.map(str::trim) {
+        if !line.starts_with('#') && !line.is_empty() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    fnv1a(text.as_bytes())
+}

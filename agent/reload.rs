@@ -1,0 +1,369 @@
+//! Pattern files on disk: reads the SRE's directories, keeps the last good
+//! version of each file, and reloads when something changes.
+//!
+//! A file with a mistake is refused whole; what it said before stays in
+//! force. Directories are watched, not files, so that the symlink swap of a
+//! Kubernetes ConfigMap volume is seen like any other change.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+
+use crate::patterns::builtin;
+use crate::patterns::compile::compile;
+use crate::patterns::diagnostic::{Diagnostic, Level};
+use crate::patterns::located::Place;
+use crate::patterns::parse::{FILE_MAX, ParsedFile, SourceFile, parse};
+use crate::patterns::set::PatternSet;
+
+/// More files than this in one directory are not read.
+const FILES_MAX: usize = 256;
+
+/// An editor writes a file in several steps, and a ConfigMap swap is several
+/// events; the reload waits until it has been quiet for this long.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Network filesystems tell nothing, and a directory may be created later:
+/// without an event the directories are looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// One file, and whether it is in force as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// The file as people know it.
+    pub name: String,
+    /// What is wrong with it, if its last good version is in force instead.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// What a load came to.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The set now in force.
+    pub set: Arc<PatternSet>,
+    /// Every file of the SRE's directories.
+    pub files: Vec<FileState>,
+}
+
+/// The SRE's directories, and what was last good in them.
+#[derive(Debug)]
+pub struct PatternFiles {
+    dirs: Vec<PathBuf>,
+    good: BTreeMap<PathBuf, ParsedFile>,
+}
+
+impl PatternFiles {
+    /// Watches these directories; they need not exist.
+    pub fn new(dirs: Vec<PathBuf>) -> PatternFiles {
+        PatternFiles { dirs, good: BTreeMap::new() }
+    }
+
+    /// Reads everything and compiles it with the built-in packs.
+    ///
+    /// # Errors
+    /// Only when the built-in packs themselves do not compile, which is a
+    /// fault of this build.
+    pub fn load(&mut self) -> Result<Loaded, Vec<Diagnostic>> {
+        let mut packs = Vec::new();
+        for file in builtin::files() {
+            packs.push(parse(&file).map_err(|d| vec![d])?);
+        }
+        let mut errors: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
+        let mut fresh = BTreeMap::new();
+        for path in self.list(&mut errors) {
+            match read(&path).and_then(|source| parse(&source)) {
+                Ok(file) => {
+                    fresh.insert(path, file);
+                }
+                Err(d) => {
+                    errors.insert(path.clone(), vec![d]);
+                    if let Some(old) = self.good.get(&path) {
+                        fresh.insert(path, old.clone());
+                    }
+                }
+            }
+        }
+        let set = loop {
+            let all: Vec<ParsedFile> =
+                packs.iter().chain(fresh.values()).cloned().collect();
+            match compile(&all) {
+                Ok((set, _)) => break set,
+                Err(found) if fresh.is_empty() => return Err(found),
+                Err(found) => {
+                    self.step_back(&mut fresh, &mut errors, found);
+                }
+            }
+        };
+        self.good = fresh;
+        let names = self.good.keys().chain(errors.keys());
+        let names: std::collections::BTreeSet<&PathBuf> = names.collect();
+        let files = names
+            .into_iter()
+            .map(|path| FileState {
+                name: path.display().to_string(),
+                errors: errors.get(path).cloned().unwrap_or_default(),
+            })
+            .collect();
+        Ok(Loaded { set: Arc::new(set), files })
+    }
+
+    /// Puts the last good version in the place of each file that is to
+    /// blame, or leaves it out; always makes some file older or fewer.
+    fn step_back(
+        &self,
+        fresh: &mut BTreeMap<PathBuf, ParsedFile>,
+        errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
+        found: Vec<Diagnostic>,
+    ) {
+        let wrong = |d: &&Diagnostic| d.level == Level::Error;
+        let mut blamed: Vec<PathBuf> = fresh
+            .iter()
+            .filter(|(_, f)| {
+                found.iter().filter(wrong).any(|d| d.file == f.name)
+            })
+            .map(|(path, _)| path.clone())
+            .collect();
+        if blamed.is_empty() {
+            // Only a built-in file shows the mistake, and alone it shows
+            // none: something among the SRE's files causes it.
+            blamed = fresh.keys().cloned().collect();
+        }
+        for path in blamed {
+            let name = path.display().to_string();
+            let own = found.iter().filter(|d| d.file == name);
+            let told: Vec<Diagnostic> = own.cloned().collect();
+            let told = if told.is_empty() { found.clone() } else { told };
+            let again = errors.insert(path.clone(), told).is_some();
+            match self.good.get(&path) {
+                Some(old) if !again => {
+                    fresh.insert(path, old.clone());
+                }
+                _ => {
+                    fresh.remove(&path);
+                }
+            }
+        }
+    }
+
+    /// The pattern files of all directories.
+    fn list(
+        &self,
+        errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
+    ) -> Vec<PathBuf> {
+        let mut all = Vec::new();
+        for dir in &self.dirs {
+            match list(dir) {
+                Ok(paths) => all.extend(paths),
+                Err(d) => {
+                    errors.insert(dir.clone(), vec![d]);
+                }
+            }
+        }
+        all
+    }
+}
+
+/// The `*.yaml` and `*.yml` entries of a directory, in order of name; none
+/// if it does not exist, which is the ordinary case.
+///
+/// # Errors
+/// When it cannot be read or has too many.
+pub fn list(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Vec::new());
+        }
+        Err(e) => {
+            let what = format!("cannot read the directory: {e}");
+            return Err(problem(dir, what));
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|e| Some(e.ok()?.path()))
+        .filter(|p| is_pattern_file(p))
+        .collect();
+    if paths.len() > FILES_MAX {
+        return Err(problem(
+            dir,
+            format!(
+                "there are {} pattern files; at most {FILES_MAX} are read",
+                paths.len()
+            ),
+        ));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether its name says that it holds patterns; what begins with a dot is
+/// an editor's or the ConfigMap volume's own.
+fn is_pattern_file(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    !name.starts_with('.')
+        && (name.ends_with(".yaml") || name.ends_with(".yml"))
+}
+
+fn problem(path: &Path, message: String) -> Diagnostic {
+    let name = path.display().to_string();
+    Diagnostic::new(Level::Error, &name, "", Place::default(), message)
+}
+
+/// Reads one file whole, if it is one and not too large.
+///
+/// # Errors
+/// What keeps it from being read, as a finding.
+pub fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
+    let fail = |what: String| problem(path, what);
+    // Looked at before it is opened: opening a FIFO would block.
+    let meta = fs::metadata(path).map_err(|e| fail(e.to_string()))?;
+    if meta.is_dir() {
+        return Err(fail("is a directory, not a file".into()));
+    }
+    if !meta.is_file() {
+        return Err(fail("is not a regular file".into()));
+    }
+    let limit = FILE_MAX as u64;
+    if meta.len() > limit {
+        return Err(fail(format!(
+            "the file has {} bytes; at most {limit} are taken",
+            meta.len()
+        ))
+        .help("split it; one file a component"));
+    }
+    let mut text = Vec::new();
+    fs::File::open(path)
+        .and_then(|f| f.take(limit + 1).read_to_end(&mut text))
+        .map_err(|e| fail(format!("cannot read the file: {e}")))?;
+    Ok(SourceFile { name: path.display().to_string(), text, builtin: false })
+}
+
+/// Tells when something in the directories may have changed.
+pub struct Watch {
+    events: Receiver<()>,
+    watcher: Option<notify::RecommendedWatcher>,
+    dirs: Vec<PathBuf>,
+    watched: Vec<PathBuf>,
+}
+
+impl Watch {
+    /// Begins to watch; what cannot be watched is looked at now and then.
+    pub fn new(dirs: Vec<PathBuf>) -> Watch {
+        let (tx, events) = channel();
+        let watcher = notify::recommended_watcher(move |_event| {
+            // The receiver is gone only when the agent is ending.
+            let _ = tx.send(());
+        });
+        let mut watch =
+            Watch { events, watcher: watcher.ok(), dirs, watched: vec![] };
+        watch.cover();
+        watch
+    }
+
+    /// Watches each directory that exists and is not watched yet.
+    fn cover(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        self.watched.retain(|d| d.is_dir());
+        for dir in &self.dirs {
+            if !self.watched.contains(dir)
+                && watcher.watch(dir, RecursiveMode::NonRecursive).is_ok()
+            {
+                self.watched.push(dir.clone());
+            }
+        }
+    }
+
+    /// Waits until something may have changed, or it is time to look.
+    pub fn wait(&mut self) {
+        self.cover();
+        match self.events.recv_timeout(LOOK_EVERY) {
+            Ok(()) => while self.events.recv_timeout(DEBOUNCE).is_ok() {},
+            Err(RecvTimeoutError::Timeout) => {}
+            // Without a watcher there are no events; look now and then.
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "version: 1\ncomponent: disk\npatterns:\n  - name: mine\n    \
+        summary: s\n    severity: warning\n    source: kmsg\n    where: { message: \
+        '^my driver: (?<dev>\\w{1,16}) failed' }\n    part: 'disk/{dev}'\n    clear: [{ \
+        quiet: 1h }]\n    advice: a\n";
+
+    fn load(files: &mut PatternFiles) -> Loaded {
+        files.load().expect("the built-in packs compile")
+    }
+
+    #[test]
+    fn a_broken_file_keeps_its_last_good_version_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.yaml");
+        fs::write(&path, GOOD).unwrap();
+        let mut files = PatternFiles::new(vec![dir.path().into()]);
+        let first = load(&mut files);
+        assert!(first.set.get("mine").is_some());
+        assert_eq!(first.files[0].errors, []);
+
+        fs::write(&path, GOOD.replace("severity", "serverity")).unwrap();
+        let second = load(&mut files);
+        assert!(second.set.get("mine").is_some());
+        assert_eq!(second.set.hash, first.set.hash);
+        let told = second.files[0].errors[0].to_string();
+        assert!(told.contains("did you mean `severity`"), "{told}");
+
+        fs::remove_file(&path).unwrap();
+        assert!(load(&mut files).set.get("mine").is_none());
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_blocking() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("dir.yaml")).unwrap();
+        nix::unistd::mkfifo(
+            &dir.path().join("fifo.yaml"),
+            nix::sys::stat::Mode::S_IRWXU,
+        )
+        .unwrap();
+        let big = fs::File::create(dir.path().join("big.yaml")).unwrap();
+        big.set_len(100 << 20).unwrap();
+        std::os::unix::fs::symlink("/nowhere", dir.path().join("gone.yaml"))
+            .unwrap();
+        let mut files = PatternFiles::new(vec![dir.path().into()]);
+        let loaded = load(&mut files);
+        assert_eq!(loaded.files.len(), 4);
+        assert!(loaded.files.iter().all(|f| f.errors.len() == 1));
+    }
+
+    #[test]
+    fn a_swapped_config_map_volume_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let version = |n: &str, text: &str| {
+            fs::create_dir(root.join(n)).unwrap();
+            fs::write(root.join(n).join("mine.yaml"), text).unwrap();
+            std::os::unix::fs::symlink(n, root.join("..tmp")).unwrap();
+            fs::rename(root.join("..tmp"), root.join("..data")).unwrap();
+        };
+        version("..1", "version: 1\n");
+        std::os::unix::fs::symlink("..data/mine.yaml", root.join("mine.yaml"))
+            .unwrap();
+        let mut files = PatternFiles::new(vec![root.into()]);
+        assert!(load(&mut files).set.get("mine").is_none());
+        let mut watch = Watch::new(vec![root.into()]);
+        version("..2", GOOD);
+        watch.wait();
+        assert!(load(&mut files).set.get("mine").is_some());
+    }
+}
