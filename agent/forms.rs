@@ -29,7 +29,8 @@ pub const NAMES: &[&str] = &[
     "cgroup",
 ];
 
-/// The form of a record, `none` if it carries no user text.
+/// The form of a record, given whole: the text as `/dev/kmsg` escapes it, or
+/// plain text.
 pub fn form_of(_raw: &[u8]) -> &'static str {
     "none"
 }

@@ -19,6 +19,7 @@ pub mod patterns;
 pub mod queue;
 pub mod reload;
 pub mod signal;
+pub mod sources;
 pub mod store;
 pub mod time;
 pub mod view;
