@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod escape;
 pub mod forms;
 pub mod hash;
