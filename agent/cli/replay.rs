@@ -1,0 +1,118 @@
+//! `faultline replay`: what would have happened over a log. The same matcher
+//! and ledger as in the agent, on a virtual clock that the lines drive.
+//!
+//! Invariant: nothing is kept that grows with the log; changes are shown as
+//! they come.
+
+mod clock;
+mod input;
+mod machine;
+mod matches;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::screen::Screen;
+use super::{Exit, Global};
+use crate::sources::text::{Line, Reader};
+use crate::time::parse_duration;
+use input::Input;
+use machine::Machine;
+use matches::Matches;
+use report::Report;
+
+/// Options of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The log: dmesg output, a journal export, /var/log/messages or raw
+    /// kmsg records; `-` for standard input
+    #[arg(default_value = "-")]
+    pub log: PathBuf,
+    /// Show which lines matched which patterns instead of the faults
+    #[arg(long)]
+    pub matches: bool,
+    /// Let so much time pass after the last line
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+        value_parser = parse_duration)]
+    pub follow_up: Duration,
+    /// The year of times that have none [default: the file's, or this one]
+    #[arg(long)]
+    pub year: Option<i16>,
+    /// Reserved for the resolution of parts
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub root: Option<PathBuf>,
+}
+
+/// What the lines are handed to.
+trait Sink {
+    fn line(&mut self, line: &Line<'_>) -> anyhow::Result<()>;
+}
+
+/// Replays the log.
+///
+/// # Errors
+/// The log or the patterns can't be read.
+pub fn run(
+    global: &Global,
+    args: &ReplayArgs,
+    out: &mut Screen,
+) -> anyhow::Result<Exit> {
+    let config = global.settings()?;
+    let set = global.load_patterns(&config)?;
+    let name = args.log.display();
+    let mut input =
+        Input::open(&args.log).with_context(|| format!("{name}"))?;
+    let mut reader = Reader::new(year(args));
+    if args.matches {
+        let mut sink = Matches::new(&set, global.json, out);
+        feed(&mut input, &mut reader, &mut sink)
+            .with_context(|| format!("{name}"))?;
+        return Ok(Exit::Good);
+    }
+    let node = config.node_name(std::env::var("NODE_NAME").ok());
+    let report = Report::new(global.json, out);
+    let mut sink = Machine::new(set, node, report);
+    sink.begin()?;
+    feed(&mut input, &mut reader, &mut sink)
+        .with_context(|| format!("{name}"))?;
+    sink.pass(args.follow_up)?;
+    sink.end(input.lines, input.cut)?;
+    Ok(Exit::Good)
+}
+
+/// Hands every line of the log to `sink`.
+fn feed(
+    input: &mut Input,
+    reader: &mut Reader,
+    sink: &mut impl Sink,
+) -> anyhow::Result<()> {
+    let mut raw = Vec::new();
+    while input.next(&mut raw)? {
+        if let Some(line) = reader.line(&raw) {
+            sink.line(&line)?;
+        }
+    }
+    if let Some(line) = reader.end() {
+        sink.line(&line)?;
+    }
+    Ok(())
+}
+
+/// The year in which the log was last written.
+fn year(args: &ReplayArgs) -> i16 {
+    let modified = std::fs::metadata(&args.log)
+        .and_then(|meta| meta.modified())
+        .ok()
+        .and_then(|time| jiff::Timestamp::try_from(time).ok());
+    let now = || {
+        let now = crate::clock::now().wall.0;
+        jiff::Timestamp::from_microsecond(now).unwrap_or_default()
+    };
+    let time = modified.unwrap_or_else(now);
+    args.year.unwrap_or_else(|| {
+        time.to_zoned(jiff::tz::TimeZone::system()).year()
+    })
+}
