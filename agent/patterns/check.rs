@@ -30,6 +30,11 @@ impl<'a> Findings<'a> {
         Findings { file, here: Place::default(), found: Vec::new() }
     }
 
+    /// Whether the file is compiled into the binary.
+    pub fn builtin(&self) -> bool {
+        self.file.builtin
+    }
+
     fn add(
         &mut self,
         level: Level,

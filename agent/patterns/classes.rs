@@ -103,6 +103,26 @@ pub fn captures_anything(hir: &Hir) -> bool {
     walk(hir, false)
 }
 
+/// The names of the captures, in order.
+pub fn capture_names(hir: &Hir) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut open = vec![hir];
+    while let Some(hir) = open.pop() {
+        match hir.kind() {
+            HirKind::Capture(c) => {
+                names.extend(c.name.as_deref().map(str::to_owned));
+                open.push(&c.sub);
+            }
+            HirKind::Repetition(r) => open.push(&r.sub),
+            HirKind::Concat(all) | HirKind::Alternation(all) => {
+                open.extend(all);
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
 /// Whether it is `.` or as wide: more than 200 of the 256 bytes.
 fn is_any_byte(hir: &Hir) -> bool {
     match hir.kind() {
@@ -179,7 +199,7 @@ mod tests {
         assert_eq!(literals(r"^nvme \w+: I/O \d+ QID"), [": I/O "]);
         assert_eq!(
             literals(r"^(?&dev)AER: (?:Multiple )?[a-z]{1,9} error"),
-            [" error"].map(String::from)
+            [": AER: "].map(String::from)
         );
         assert_eq!(
             literals(r"^ata\d+: (?:abcdef|ghijkl)$"),
