@@ -228,13 +228,11 @@ pub struct Journal {
     /// Whether the kernel's text is taken from it too: for hosts where
     /// /dev/kmsg can't be read. Not together with kmsg.
     pub kernel: bool,
-    /// Only these units; none means all.
-    pub units: Vec<String>,
 }
 
 impl Default for Journal {
     fn default() -> Journal {
-        Journal { enabled: true, kernel: false, units: Vec::new() }
+        Journal { enabled: true, kernel: false }
     }
 }
 

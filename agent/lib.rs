@@ -20,6 +20,7 @@ pub mod patterns;
 pub mod queue;
 pub mod reload;
 pub mod signal;
+pub mod sinks;
 pub mod sources;
 pub mod store;
 pub mod time;

@@ -14,6 +14,7 @@ mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +171,28 @@ impl Pending {
             dropped += 1;
         }
         dropped
+    }
+}
+
+/// The latest changes, in memory: they can be shown while the disk hangs.
+#[derive(Debug, Default)]
+pub struct Recent(Mutex<VecDeque<HistoryEntry>>);
+
+impl Recent {
+    /// Adds newer entries; the oldest make room.
+    pub fn add(&self, entries: impl IntoIterator<Item = HistoryEntry>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(entries);
+        while all.len() > HISTORY_RECENT {
+            all.pop_front();
+        }
+    }
+
+    /// The last `limit`, oldest first.
+    pub fn last(&self, limit: usize) -> VecDeque<HistoryEntry> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let skip = all.len().saturating_sub(limit);
+        all.iter().skip(skip).cloned().collect()
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Status {
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl Store {
                 None
             }
         };
-        Store { shared, thread }
+        Store { shared, thread: Mutex::new(thread) }
     }
 
     /// What the first opening found, waiting for it at most `patience`.
@@ -193,15 +193,17 @@ impl Store {
 
     /// Writes what is pending and ends the thread, waiting at most
     /// `patience` for both; whether everything was written.
-    pub fn close(mut self, patience: Duration) -> bool {
+    pub fn close(&self, patience: Duration) -> bool {
         let written = self.flush(patience);
         self.shared.lock().closing = true;
         self.shared.work.notify_one();
         // A thread that hangs in the disk is left behind; the process ends.
-        if written && let Some(thread) = self.thread.take() {
-            return thread.join().is_ok();
+        let thread = self.thread.lock();
+        let thread = thread.unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            Some(thread) if written => thread.join().is_ok(),
+            _ => written,
         }
-        written
     }
 }
 
