@@ -48,9 +48,7 @@ pub fn run(
     let config = global.settings()?;
     let why = args.why.trim();
     if why.is_empty() || why.len() > WHY_MAX {
-        eprintln!(
-            "faultline: --why takes a reason of 1 to {WHY_MAX} bytes"
-        );
+        eprintln!("faultline: --why takes a reason of 1 to {WHY_MAX} bytes");
         return Ok(Exit::Usage);
     }
     let command = Command::Clear {

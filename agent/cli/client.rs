@@ -23,8 +23,10 @@ pub enum Error {
     #[error("no agent is running ({0})")]
     NotRunning(String),
     /// The socket refuses this user.
-    #[error("{0}: permission denied; run as root or as a member of the \
-        socket's group")]
+    #[error(
+        "{0}: permission denied; run as root or as a member of the \
+        socket's group"
+    )]
     Denied(String),
     /// The agent refuses, and says why.
     #[error("{message}")]

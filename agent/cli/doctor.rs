@@ -127,11 +127,7 @@ fn show(checks: &[Check], out: &mut Screen) -> std::io::Result<()> {
         ]);
         if !check.next.is_empty() {
             let next = format!("→ {}", check.next);
-            table.row([
-                ("", Ink::Plain),
-                ("", Ink::Plain),
-                (&next, Ink::Bold),
-            ]);
+            table.row([("", Ink::Plain), ("", Ink::Plain), (&next, Ink::Bold)]);
         }
     }
     table.show(out)

@@ -170,8 +170,10 @@ impl Found<'_> {
             proofs.push(format!("ended {when}: {proof}"));
         }
         if is_raised(fault) {
-            proofs.push(format!("by hand: faultline clear {} --why TEXT",
-                fault.id));
+            proofs.push(format!(
+                "by hand: faultline clear {} --why TEXT",
+                fault.id
+            ));
         }
         proofs
     }

@@ -116,9 +116,12 @@ pub fn list<T: serde::de::DeserializeOwned>(
         Value::Object(mut map) => map.remove(key).unwrap_or(Value::Null),
         other => other,
     };
-    serde_json::from_value(list)
-        .with_context(|| format!("the agent's {key} have another shape; is it \
-            another release?"))
+    serde_json::from_value(list).with_context(|| {
+        format!(
+            "the agent's {key} have another shape; is it \
+            another release?"
+        )
+    })
 }
 
 /// The fault that a person means: its id, `pattern part`, or a part or a

@@ -22,6 +22,7 @@ pub mod table;
 pub mod test;
 pub mod when;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -112,7 +112,6 @@ fn year(args: &ReplayArgs) -> i16 {
         jiff::Timestamp::from_microsecond(now).unwrap_or_default()
     };
     let time = modified.unwrap_or_else(now);
-    args.year.unwrap_or_else(|| {
-        time.to_zoned(jiff::tz::TimeZone::system()).year()
-    })
+    args.year
+        .unwrap_or_else(|| time.to_zoned(jiff::tz::TimeZone::system()).year())
 }

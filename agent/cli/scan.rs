@@ -2,6 +2,6 @@
 use super::{Exit, Global, Screen};
 #[derive(Debug, clap::Args)]
 pub struct ScanArgs {}
-pub fn run(_: &Global, _: &ScanArgs, _:&mut Screen) -> anyhow::Result<Exit> {
+pub fn run(_: &Global, _: &ScanArgs, _: &mut Screen) -> anyhow::Result<Exit> {
     anyhow::bail!("not yet")
 }

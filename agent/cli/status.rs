@@ -42,12 +42,11 @@ pub fn run(
     };
     // Nothing found where nobody looks is no good news.
     let blind = teller != Teller::Agent || !down.is_empty();
-    let exit = match Exit::of_severities(
-        raised.iter().map(|f| f.severity.as_str()),
-    ) {
-        Exit::Good if blind => Exit::CannotCheck,
-        exit => exit,
-    };
+    let exit =
+        match Exit::of_severities(raised.iter().map(|f| f.severity.as_str())) {
+            Exit::Good if blind => Exit::CannotCheck,
+            exit => exit,
+        };
     let shown: Vec<_> =
         faults.iter().filter(|f| args.all || is_raised(f)).collect();
     if global.json {
@@ -155,8 +154,7 @@ fn footer(
     out: &mut Screen,
 ) -> std::io::Result<()> {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for word in ["settling", "tolerated", "explained", "cleared", "withdrawn"]
-    {
+    for word in ["settling", "tolerated", "explained", "cleared", "withdrawn"] {
         let count = faults.iter().filter(|f| f.state == word).count();
         if count > 0 {
             counts.push((format!("{count} {word}"), count));

@@ -81,8 +81,7 @@ fn patterns(config: &Config) -> Check {
 const VOLATILE: [&str; 4] = ["tmpfs", "ramfs", "overlay", "aufs"];
 
 /// Where the shared memory of SQLite's write-ahead log does not work.
-const REMOTE: [&str; 6] =
-    ["nfs", "nfs4", "cifs", "smb3", "ceph", "fuse.sshfs"];
+const REMOTE: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "fuse.sshfs"];
 
 fn state_dir(dir: &Path, root: &Path) -> Check {
     let name = "state directory";
@@ -150,9 +149,7 @@ fn filesystem(dir: &Path, root: &Path) -> Option<String> {
 fn socket(socket: &Path) -> Check {
     let name = "agent";
     match client::get(socket, "/api/v1/node") {
-        Ok(_) => {
-            Check::ok(name, format!("answers on {}", socket.display()))
-        }
+        Ok(_) => Check::ok(name, format!("answers on {}", socket.display())),
         Err(error @ client::Error::NotRunning(_)) => Check::warn(
             name,
             error.to_string(),

@@ -52,14 +52,12 @@ fn kmsg(root: &Path) -> Check {
         Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
             Check::ok(name, format!("{shown} can be read"))
         }
-        Err(e) if e.kind() == ErrorKind::WouldBlock => {
-            Check::warn(
-                name,
-                format!("{shown} can be read and holds no record"),
-                "nothing, if the ring was just cleared (dmesg -C); else this \
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Check::warn(
+            name,
+            format!("{shown} can be read and holds no record"),
+            "nothing, if the ring was just cleared (dmesg -C); else this \
                  container's kernel log is cut off: mount the host's /dev/kmsg",
-            )
-        }
+        ),
         Err(e) if e.kind() == ErrorKind::NotFound => Check::bad(
             name,
             format!("{shown} does not exist"),
@@ -109,8 +107,7 @@ fn dmesg_restrict(root: &Path) -> Check {
 
 fn printk_devkmsg(root: &Path) -> Check {
     let name = "printk_devkmsg";
-    let found = match line(root, "/proc/sys/kernel/printk_devkmsg").as_deref()
-    {
+    let found = match line(root, "/proc/sys/kernel/printk_devkmsg").as_deref() {
         Some("on") => {
             return Check::warn(
                 name,

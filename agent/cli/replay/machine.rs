@@ -149,10 +149,8 @@ impl Sink for Machine<'_> {
         let taken = observe(&self.set, line, moment.time, scratch, &mut events);
         let Some(source) = taken else { return Ok(()) };
         self.totals.matched += 1;
-        let batch =
-            Batch { source, id: id(source), events, position: None };
-        let changes =
-            self.ledger.step(self.clock.now(), Input::Batch(batch));
+        let batch = Batch { source, id: id(source), events, position: None };
+        let changes = self.ledger.step(self.clock.now(), Input::Batch(batch));
         self.tell(&changes)
     }
 }

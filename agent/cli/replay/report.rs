@@ -41,7 +41,7 @@ pub struct Totals {
     pub stats: Stats,
     /// What the ledgers of earlier boots counted: notes.
     #[serde(skip)]
-    notes_before: u64,
+    pub notes_before: u64,
 }
 
 impl Totals {
