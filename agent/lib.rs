@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drive;
 pub mod escape;
 pub mod forms;
 pub mod hash;
@@ -19,6 +20,7 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod reload;
+pub mod scenario;
 pub mod signal;
 pub mod sinks;
 pub mod sources;

@@ -11,6 +11,8 @@ pub mod file;
 pub mod forward;
 pub mod journal;
 pub mod kmsg;
+pub mod kmsg_cont;
+pub mod kmsg_open;
 pub mod kmsg_record;
 pub mod mount;
 pub mod shared;
