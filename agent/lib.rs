@@ -20,6 +20,7 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod reload;
+pub mod run;
 pub mod scenario;
 pub mod signal;
 pub mod sinks;
