@@ -77,7 +77,7 @@ pub fn run(
         }
         Err(refusal) => {
             eprintln!("faultline: not cleared: {}", escape::escape(&refusal));
-            Ok(Exit::Warning)
+            Ok(Exit::Findings)
         }
     }
 }

@@ -108,7 +108,7 @@ pub fn run(
     }
     Ok(match worst {
         Verdict::Ok => Exit::Good,
-        Verdict::Warn => Exit::Warning,
+        Verdict::Warn => Exit::Findings,
         Verdict::Bad => Exit::Bad,
     })
 }

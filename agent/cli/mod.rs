@@ -35,14 +35,16 @@ use screen::Screen;
 pub enum Exit {
     /// Done, or nothing found.
     Good = 0,
-    /// Findings; the worst is a warning.
-    Warning = 1,
+    /// Findings, the worst a warning; refused; the agent can't start.
+    Findings = 1,
     /// The worst is an error or fatal.
     Bad = 2,
     /// It could not be done or looked at.
     CannotCheck = 3,
     /// The command line makes no sense (EX_USAGE, sysexits.h).
     Usage = 64,
+    /// The ledger failed, which is a bug; what Rust's own panics end with.
+    Panicked = 101,
 }
 
 impl Exit {
@@ -50,14 +52,14 @@ impl Exit {
     pub fn of_severities<'a>(words: impl Iterator<Item = &'a str>) -> Exit {
         words.fold(Exit::Good, |worst, word| match (worst, word) {
             (_, "fatal" | "error") | (Exit::Bad, _) => Exit::Bad,
-            (_, "warning") => Exit::Warning,
+            (_, "warning") => Exit::Findings,
             _ => worst,
         })
     }
 
     /// The status of a command that tells whether it found anything.
     fn of_findings(status: u8) -> Exit {
-        if status == 0 { Exit::Good } else { Exit::Warning }
+        if status == 0 { Exit::Good } else { Exit::Findings }
     }
 }
 
@@ -224,7 +226,7 @@ mod tests {
         let of = |words: &[&str]| Exit::of_severities(words.iter().copied());
         assert_eq!(of(&[]), Exit::Good);
         assert_eq!(of(&["info"]), Exit::Good);
-        assert_eq!(of(&["warning", "info"]), Exit::Warning);
+        assert_eq!(of(&["warning", "info"]), Exit::Findings);
         assert_eq!(of(&["error", "warning"]), Exit::Bad);
         assert_eq!(of(&["warning", "fatal"]), Exit::Bad);
     }

@@ -72,9 +72,8 @@ pub fn run(
             .with_context(|| format!("{name}"))?;
         return Ok(Exit::Good);
     }
-    let node = config.node_name(std::env::var("NODE_NAME").ok());
     let report = Report::new(global.json, out);
-    let mut sink = Machine::new(set, node, report);
+    let mut sink = Machine::new(set, report);
     sink.begin()?;
     feed(&mut input, &mut reader, &mut sink)
         .with_context(|| format!("{name}"))?;

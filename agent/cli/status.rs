@@ -185,9 +185,9 @@ fn sources_down(socket: &std::path::Path) -> Vec<String> {
     sources
         .into_iter()
         .flatten()
-        .filter(|s| text(s, "health") == "down")
+        .filter(|s| text(s, "state") == "down")
         .map(|s| {
-            let (id, why) = (text(s, "id"), text(s, "reason"));
+            let (id, why) = (text(s, "source"), text(s, "reason"));
             format!("unknown: source {id} can't be read: {why}")
         })
         .collect()
@@ -224,7 +224,7 @@ fn unexplained(
         table.row([
             (&text("count"), Ink::Plain),
             (&text("last_seen"), Ink::Plain),
-            (&text("shape"), Ink::Plain),
+            (&text("text"), Ink::Plain),
         ]);
     }
     table.show(out)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use super::Check;
+use crate::run::privilege;
 
 /// The checks of the host, kernel log first.
 pub fn checks(root: &Path) -> Vec<Check> {
@@ -38,15 +39,31 @@ fn line(root: &Path, path: &str) -> Option<String> {
 fn kmsg(root: &Path) -> Check {
     let name = "kernel log";
     let path = at(root, "/dev/kmsg");
+    let shown = path.display();
+    match privilege::check(&path, root) {
+        privilege::Verdict::Readable => {}
+        privilege::Verdict::Absent => {
+            return Check::bad(
+                name,
+                format!("{shown} does not exist"),
+                "in a container, mount the host's /dev/kmsg and allow the \
+                 device; where that can't be, use the source `journal` or \
+                 `file`",
+            );
+        }
+        privilege::Verdict::Denied(why) => {
+            let next = "grant what is missing, or use the source `journal` or \
+                        `file`";
+            return Check::bad(name, why, next);
+        }
+    }
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(&path);
     // Larger than any record, which a short read would refuse (EINVAL).
     let mut buffer = [0; 16 * 1024];
-    let read = opened.and_then(|mut file| file.read(&mut buffer));
-    let shown = path.display();
-    match read {
+    match opened.and_then(|mut file| file.read(&mut buffer)) {
         Ok(_) => Check::ok(name, format!("{shown} can be read")),
         // Records were overwritten before the first read: it is readable.
         Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {
@@ -55,42 +72,15 @@ fn kmsg(root: &Path) -> Check {
         Err(e) if e.kind() == ErrorKind::WouldBlock => Check::warn(
             name,
             format!("{shown} can be read and holds no record"),
-            "nothing, if the ring was just cleared (dmesg -C); else this \
-                 container's kernel log is cut off: mount the host's /dev/kmsg",
+            "nothing, if the ring was just cleared; else this container's \
+             kernel log is cut off: mount the host's /dev/kmsg",
         ),
-        Err(e) if e.kind() == ErrorKind::NotFound => Check::bad(
-            name,
-            format!("{shown} does not exist"),
-            "in a container, mount the host's /dev/kmsg and allow the device; \
-             where that can't be, use `file` or `journal` as the source",
-        ),
-        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
-            Check::bad(name, format!("{shown}: {e}"), permission(root))
-        }
         Err(e) => Check::bad(
             name,
             format!("{shown}: {e}"),
-            "look at the device; `ls -l` should show a character device 1, 11",
+            "look at the device: `ls -l` should show a character device 1, 11",
         ),
     }
-}
-
-/// Which permission opening /dev/kmsg lacked. With dmesg_restrict the kernel
-/// wants CAP_SYSLOG (check_syslog_permissions, kernel/printk/printk.c), before
-/// that the file's mode counts.
-fn permission(root: &Path) -> String {
-    let restricted =
-        line(root, "/proc/sys/kernel/dmesg_restrict").as_deref() == Some("1");
-    let capability = if restricted {
-        "CAP_SYSLOG is missing, which kernel.dmesg_restrict=1 asks for"
-    } else {
-        "the device's mode or the container's device rules refuse it"
-    };
-    format!(
-        "{capability}: run as root; as a systemd unit set \
-         AmbientCapabilities=CAP_SYSLOG; in a container add the capability \
-         SYSLOG and allow the device /dev/kmsg"
-    )
 }
 
 fn dmesg_restrict(root: &Path) -> Check {
@@ -338,15 +328,6 @@ mod tests {
         let check = kmsg(host.path());
         assert_eq!(check.verdict, Verdict::Bad);
         assert!(check.next.contains("mount the host's /dev/kmsg"));
-    }
-
-    #[test]
-    fn the_missing_permission_is_named() {
-        let path = "proc/sys/kernel/dmesg_restrict";
-        let closed = host(&[(path, "1\n")]);
-        assert!(permission(closed.path()).starts_with("CAP_SYSLOG is missing"));
-        let open = host(&[(path, "0\n")]);
-        assert!(permission(open.path()).starts_with("the device's mode"));
     }
 
     #[test]

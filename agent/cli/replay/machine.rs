@@ -1,30 +1,27 @@
 //! The machine whose log is replayed: matcher, ledger and virtual clock.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sink;
-use super::clock::Clock;
+use super::clock::{Clock, Then};
 use super::report::{Report, Totals};
+use crate::drive::Drive;
 use crate::kernel::KernelRecord;
+use crate::ledger::Change;
 use crate::ledger::desired::desired;
-use crate::ledger::{Change, Input, Ledger, Options};
 use crate::observation::{LEVELS, Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
-use crate::patterns::set::{PatternSet, Stage};
-use crate::signal::{Batch, Event, Health, SourceId};
+use crate::patterns::set::PatternSet;
+use crate::signal::Event;
 use crate::sources::text::{Line, Time};
-use crate::time::{BootId, Now, Timestamp, Uptime};
-
-/// Timers that may fire between two lines. There are some for each fault,
-/// and none fires twice at one instant; past this, time jumps.
-const TICKS_MAX: usize = 100_000;
+use crate::time::Timestamp;
 
 /// Its state.
 pub struct Machine<'a> {
     set: Arc<PatternSet>,
-    ledger: Ledger,
-    node: String,
+    drive: Drive,
     clock: Clock,
     scratch: Scratch,
     report: Report<'a>,
@@ -33,16 +30,10 @@ pub struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     /// A machine on which nothing has happened.
-    pub fn new(
-        set: Arc<PatternSet>,
-        node: String,
-        report: Report<'a>,
-    ) -> Machine<'a> {
-        let ledger = ledger(&set, &node, 1);
+    pub fn new(set: Arc<PatternSet>, report: Report<'a>) -> Machine<'a> {
         Machine {
+            drive: Drive::new(Arc::clone(&set), Timestamp(0)),
             set,
-            ledger,
-            node,
             clock: Clock::default(),
             scratch: Scratch::default(),
             report,
@@ -50,75 +41,39 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Lets it run; before the first line.
-    pub fn begin(&mut self) -> anyhow::Result<()> {
-        self.report.begin()?;
-        self.sources_up()
-    }
-
-    fn sources_up(&mut self) -> anyhow::Result<()> {
-        for source in [Source::Kmsg, Source::Journal, Source::File] {
-            let health = Input::Health(id(source), Health::Up);
-            let changes = self.ledger.step(self.clock.now(), health);
-            self.tell(&changes)?;
-        }
-        Ok(())
+    /// Before the first line.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.report.begin()
     }
 
     /// Lets `time` pass without a line.
-    pub fn pass(&mut self, time: Duration) -> anyhow::Result<()> {
-        let until = self.clock.now().plus(time);
-        self.run_timers(until)?;
-        self.clock.set(until);
-        self.tick()
-    }
-
-    /// Shows how it ends.
-    pub fn end(mut self, lines: u64, cut: u64) -> anyhow::Result<()> {
-        self.totals.lines = lines;
-        self.totals.cut = cut;
-        self.totals.relative = self.clock.is_relative();
-        self.totals.stats = self.ledger.stats();
-        let now = self.clock.now();
-        let faults: Vec<_> = self.ledger.faults().collect();
-        Ok(self.report.end(&self.totals, &faults, now)?)
-    }
-
-    /// Lets every timer fire that is due by `until`.
-    fn run_timers(&mut self, until: Now) -> anyhow::Result<()> {
-        for _ in 0..TICKS_MAX {
-            let now = self.clock.now();
-            let Some(due) = self.ledger.next_deadline() else { return Ok(()) };
-            if due > until.boot || due == until.boot {
-                return Ok(()); // what is due then comes with the line
-            }
-            // A timer that is due already moves time by the least there is.
-            let due = due.max(Uptime(now.boot.0 + 1));
-            self.clock.set(now.plus(due.since(now.boot)));
-            self.tick()?;
-        }
-        Ok(())
-    }
-
-    fn tick(&mut self) -> anyhow::Result<()> {
-        let changes = self.ledger.step(self.clock.now(), Input::Tick);
+    pub fn pass(&mut self, time: Duration) -> io::Result<()> {
+        let until = self.drive.now().wall.plus(time);
+        let changes = self.drive.advance(until);
         self.tell(&changes)
     }
 
-    /// The machine boots: what is remembered goes through the store.
-    fn boot(&mut self) -> anyhow::Result<()> {
-        let now = self.clock.now();
-        let kept: Vec<_> =
-            self.ledger.faults().map(|f| f.at(now.boot)).collect();
-        self.totals.boots += 1;
-        self.totals.add(self.ledger.stats());
-        self.ledger = ledger(&self.set, &self.node, self.totals.boots);
-        self.ledger.restore(now, kept);
-        self.report.boot(self.totals.boots)?;
-        self.sources_up()
+    /// Shows how it ends.
+    pub fn end(mut self, lines: u64, cut: u64) -> io::Result<()> {
+        self.totals.lines = lines;
+        self.totals.cut = cut;
+        self.totals.relative = self.clock.is_relative();
+        let ledger = self.drive.ledger();
+        self.totals.notes += ledger.stats().notes;
+        let faults: Vec<_> = ledger.faults().collect();
+        self.report.end(&self.totals, &faults, self.drive.now())
     }
 
-    fn tell(&mut self, changes: &[Change]) -> anyhow::Result<()> {
+    /// The machine boots: what is remembered goes through the store.
+    fn boot(&mut self) -> io::Result<()> {
+        self.totals.boots += 1;
+        self.totals.notes += self.drive.ledger().stats().notes;
+        self.report.boot(self.totals.boots)?;
+        let changes = self.drive.boot();
+        self.tell(&changes)
+    }
+
+    fn tell(&mut self, changes: &[Change]) -> io::Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -126,18 +81,22 @@ impl<'a> Machine<'a> {
         for change in changes {
             self.report.change(change, relative)?;
         }
-        let desired = desired(self.ledger.faults());
-        Ok(self.report.desired(&desired)?)
+        self.report.desired(&desired(self.drive.ledger().faults()))
     }
 }
 
 impl Sink for Machine<'_> {
     fn line(&mut self, line: &Line<'_>) -> anyhow::Result<()> {
-        let moment = self.clock.read(line.time, line.new_boot);
-        if self.clock.now().boot < moment.until.boot {
-            self.run_timers(moment.until)?;
+        let now = self.drive.now().wall;
+        let moment = self.clock.read(line.time, line.new_boot, now);
+        match moment.then {
+            Then::Stay => {}
+            Then::Pass => {
+                let changes = self.drive.advance(moment.time);
+                self.tell(&changes)?;
+            }
+            Then::Jump => self.drive.jump(moment.time),
         }
-        self.clock.set(moment.then);
         if line.new_boot {
             self.boot()?;
         }
@@ -146,27 +105,13 @@ impl Sink for Machine<'_> {
         }
         let mut events = Vec::new();
         let scratch = &mut self.scratch;
-        let taken = observe(&self.set, line, moment.time, scratch, &mut events);
-        let Some(source) = taken else { return Ok(()) };
+        let source =
+            observe(&self.set, line, moment.time, scratch, &mut events);
+        let Some(source) = source else { return Ok(()) };
         self.totals.matched += 1;
-        let batch = Batch { source, id: id(source), events, position: None };
-        let changes = self.ledger.step(self.clock.now(), Input::Batch(batch));
-        self.tell(&changes)
+        let changes = self.drive.batch(source, events);
+        Ok(self.tell(&changes)?)
     }
-}
-
-fn ledger(set: &Arc<PatternSet>, node: &str, boot: u64) -> Ledger {
-    let options = Options {
-        node: node.to_owned(),
-        boot: BootId(format!("replay-{boot}")),
-        // What would have been done, if it had been allowed.
-        mode: Stage::Enforce,
-    };
-    Ledger::new(Arc::clone(set), options)
-}
-
-fn id(source: Source) -> SourceId {
-    SourceId::from(source.name())
 }
 
 /// Holds a line against the patterns of the sources that could have brought

@@ -4,23 +4,22 @@
 use std::io;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::escape::escape;
 use crate::cli::history;
 use crate::cli::screen::{Ink, Screen};
 use crate::cli::table::{Fit, Table};
+use crate::ledger::Change;
 use crate::ledger::desired::{Desired, Status};
 use crate::ledger::fault::{Fault, Phase};
-use crate::ledger::{Change, Stats};
 use crate::patterns::set::Quarantine;
 use crate::store::HistoryEntry;
 use crate::time::{Now, Timestamp};
 use crate::view::FaultView;
 
 /// What was read.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Lines of input.
     pub lines: u64,
@@ -37,11 +36,8 @@ pub struct Totals {
     pub first: Option<Timestamp>,
     /// The latest time.
     pub last: Option<Timestamp>,
-    /// What the ledger counted.
-    pub stats: Stats,
-    /// What the ledgers of earlier boots counted: notes.
-    #[serde(skip)]
-    pub notes_before: u64,
+    /// Matches of severity info.
+    pub notes: u64,
 }
 
 impl Totals {
@@ -49,15 +45,6 @@ impl Totals {
     pub fn saw(&mut self, time: Timestamp) {
         self.first = Some(self.first.map_or(time, |t| t.min(time)));
         self.last = Some(self.last.map_or(time, |t| t.max(time)));
-    }
-
-    /// Keeps what the ledger of a boot counted.
-    pub fn add(&mut self, stats: Stats) {
-        self.notes_before += stats.notes;
-    }
-
-    fn notes(&self) -> u64 {
-        self.notes_before + self.stats.notes
     }
 }
 
@@ -196,7 +183,7 @@ impl<'a> Report<'a> {
             "lines": totals.lines,
             "lines_cut": totals.cut,
             "records_matched": totals.matched,
-            "notes": totals.notes(),
+            "notes": totals.notes,
             "boots": totals.boots,
             "times": if totals.relative { "since-boot" } else { "wall" },
             "first": time(totals.first),
@@ -223,8 +210,8 @@ impl<'a> Report<'a> {
             text.push_str(&format!(", {} to {}", show(first), show(last)));
         }
         text.push_str(&format!("; {} matched a pattern", totals.matched));
-        if totals.notes() > 0 {
-            text.push_str(&format!(", {} only noted", totals.notes()));
+        if totals.notes > 0 {
+            text.push_str(&format!(", {} only noted", totals.notes));
         }
         if totals.cut > 0 {
             text.push_str(&format!(", {} too long and cut", totals.cut));
