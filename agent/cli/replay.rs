@@ -14,11 +14,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::tz::TimeZone;
 
 use super::screen::Screen;
 use super::{Exit, Global};
 use crate::sources::text::{Line, Reader};
-use crate::time::parse_duration;
+use crate::time::{Timestamp, parse_duration};
 use input::Input;
 use machine::Machine;
 use matches::Matches;
@@ -38,8 +39,9 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s",
         value_parser = parse_duration)]
     pub follow_up: Duration,
-    /// The year of times that have none [default: the file's, or this one]
-    #[arg(long)]
+    /// The year in which the log ends, for dates without one [default: when
+    /// the file was written]
+    #[arg(long, value_parser = year)]
     pub year: Option<i16>,
     /// Reserved for the resolution of parts
     #[arg(long, value_name = "DIR", hide = true)]
@@ -48,7 +50,7 @@ pub struct ReplayArgs {
 
 /// What the lines are handed to.
 trait Sink {
-    fn line(&mut self, line: &Line<'_>) -> anyhow::Result<()>;
+    fn line(&mut self, line: &Line) -> anyhow::Result<()>;
 }
 
 /// Replays the log.
@@ -65,7 +67,8 @@ pub fn run(
     let name = args.log.display();
     let mut input =
         Input::open(&args.log).with_context(|| format!("{name}"))?;
-    let mut reader = Reader::new(year(args));
+    let zone = TimeZone::system();
+    let mut reader = Reader::new(latest(args, &zone), zone);
     if args.matches {
         let mut sink = Matches::new(&set, global.json, out);
         feed(&mut input, &mut reader, &mut sink)
@@ -91,26 +94,36 @@ fn feed(
     let mut raw = Vec::new();
     while input.next(&mut raw)? {
         if let Some(line) = reader.line(&raw) {
-            sink.line(&line)?;
+            sink.line(line)?;
         }
     }
-    if let Some(line) = reader.end() {
-        sink.line(&line)?;
+    while let Some(line) = reader.end() {
+        sink.line(line)?;
     }
     Ok(())
 }
 
-/// The year in which the log was last written.
-fn year(args: &ReplayArgs) -> i16 {
-    let modified = std::fs::metadata(&args.log)
-        .and_then(|meta| meta.modified())
-        .ok()
-        .and_then(|time| jiff::Timestamp::try_from(time).ok());
-    let now = || {
-        let now = crate::clock::now().wall.0;
-        jiff::Timestamp::from_microsecond(now).unwrap_or_default()
+/// When the log was last written: at the end of the year that was told, else
+/// when the file was, else now.
+fn latest(args: &ReplayArgs, zone: &TimeZone) -> Timestamp {
+    let told = args.year.and_then(|year| {
+        let end = jiff::civil::date(year, 12, 31).at(23, 59, 59, 0);
+        end.to_zoned(zone.clone()).ok().map(|z| z.timestamp())
+    });
+    let modified = || {
+        let meta = std::fs::metadata(&args.log).ok()?;
+        let time = meta.is_file().then(|| meta.modified().ok())??;
+        jiff::Timestamp::try_from(time).ok()
     };
-    let time = modified.unwrap_or_else(now);
-    args.year
-        .unwrap_or_else(|| time.to_zoned(jiff::tz::TimeZone::system()).year())
+    let known = told.or_else(modified).map(|t| Timestamp(t.as_microsecond()));
+    known.unwrap_or_else(|| crate::clock::now().wall)
+}
+
+fn year(text: &str) -> Result<i16, String> {
+    let year: i16 = text.parse().map_err(|_| "no year".to_owned())?;
+    // The kernel is not older, and civil dates end with 9999.
+    match (1991..=9999).contains(&year) {
+        true => Ok(year),
+        false => Err("write a year from 1991 to 9999".to_owned()),
+    }
 }

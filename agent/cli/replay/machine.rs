@@ -86,7 +86,7 @@ impl<'a> Machine<'a> {
 }
 
 impl Sink for Machine<'_> {
-    fn line(&mut self, line: &Line<'_>) -> anyhow::Result<()> {
+    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
         let now = self.drive.now().wall;
         let moment = self.clock.read(line.time, line.new_boot, now);
         match moment.then {
@@ -118,7 +118,7 @@ impl Sink for Machine<'_> {
 /// it; which one did, if a pattern took it.
 pub fn observe(
     set: &PatternSet,
-    line: &Line<'_>,
+    line: &Line,
     time: Timestamp,
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
@@ -126,11 +126,11 @@ pub fn observe(
     let approximate = !matches!(line.time, Time::Wall(_));
     if line.kernel {
         let record = KernelRecord {
-            text: line.text,
+            text: &line.text,
             form: line.form,
             level: line.level,
-            subsystem: line.subsystem,
-            device: line.device,
+            subsystem: &line.subsystem,
+            device: &line.device,
             time,
             approximate,
             injected: false,
@@ -140,11 +140,12 @@ pub fn observe(
     }
     let level = line.level.and_then(|l| LEVELS.get(usize::from(l)));
     let entry = [
-        ("message", Value::Text(line.text)),
-        ("identifier", Value::Text(line.identifier)),
+        ("message", Value::Text(&line.text)),
+        ("unit", Value::Text(&line.unit)),
+        ("identifier", Value::Text(&line.identifier)),
         ("level", Value::Word(level.copied().unwrap_or(""))),
     ];
-    let text = [("message", Value::Text(line.raw))];
+    let text = [("message", Value::Text(&line.raw))];
     for (patterns, fields) in
         [(Source::Journal, &entry[..]), (Source::File, &text[..])]
     {

@@ -81,7 +81,7 @@ impl<'a> Matches<'a> {
 }
 
 impl Sink for Matches<'_> {
-    fn line(&mut self, line: &Line<'_>) -> anyhow::Result<()> {
+    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
         let time = match line.time {
             Time::Wall(time) => time,
             Time::None | Time::Monotonic(_) => Timestamp::default(),
@@ -94,7 +94,7 @@ impl Sink for Matches<'_> {
         if matches.is_empty() {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(line.raw);
+        let text = String::from_utf8_lossy(&line.raw);
         let n = line.number;
         if self.json {
             let matched = Matched { n, line: &text, matches };
