@@ -36,6 +36,9 @@ const BUSY: Duration = Duration::from_secs(2);
 /// damages every new file must not be filled with them.
 const SET_ASIDE_MAX: usize = 16;
 
+/// The file whose lock says that an agent writes here.
+const LOCK: &str = "lock";
+
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS meta
         (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,6 +57,9 @@ pub(super) struct Database {
     path: PathBuf,
     /// Device and inode of the file that is open.
     identity: (u64, u64),
+    /// Held as long as the database is open: two agents would undo each
+    /// other's rows.
+    _lock: fs::File,
 }
 
 impl Database {
@@ -66,7 +72,9 @@ impl Database {
     ) -> Result<(Database, Loaded), Error> {
         make_directory(directory)?;
         let path = directory.join(FILE);
-        let (what, reason) = match Database::try_open(&path, machine) {
+        let lock = lock(directory)?;
+        let again = lock.try_clone();
+        let (what, reason) = match Database::try_open(&path, machine, lock) {
             Err(Error::Sqlite { source, .. }) if is_damage(&source) => {
                 ("corrupt", source.to_string())
             }
@@ -80,7 +88,11 @@ impl Database {
             other => return other,
         };
         let aside = set_aside(&path, what, &reason, now)?;
-        let (database, mut loaded) = Database::try_open(&path, machine)?;
+        let lock = again.map_err(|source| Error::Directory {
+            path: path.clone(),
+            source,
+        })?;
+        let (database, mut loaded) = Database::try_open(&path, machine, lock)?;
         loaded.notes.push(format!(
             "{} can't be used ({reason}); it was set aside as {} and an \
              empty one begun",
@@ -93,6 +105,7 @@ impl Database {
     fn try_open(
         path: &Path,
         machine: &Machine,
+        lock: fs::File,
     ) -> Result<(Database, Loaded), Error> {
         let sql = |source| Error::Sqlite { path: path.to_owned(), source };
         let mut connection = Connection::open(path).map_err(sql)?;
@@ -105,7 +118,7 @@ impl Database {
         let identity = identity(path)
             .ok_or_else(|| Error::Vanished { path: path.to_owned() })?;
         let path = path.to_owned();
-        Ok((Database { connection, path, identity }, loaded))
+        Ok((Database { connection, path, identity, _lock: lock }, loaded))
     }
 
     /// Writes all of `pending` in one transaction.
@@ -138,6 +151,24 @@ fn make_directory(directory: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(
         |source| Error::Directory { path: directory.to_owned(), source },
     )
+}
+
+/// Takes the state directory for this process; the kernel gives it back when
+/// the process dies, however it dies.
+fn lock(directory: &Path) -> Result<fs::File, Error> {
+    let path = directory.join(LOCK);
+    let failed = |source| Error::Directory { path: path.clone(), source };
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Locked { path }),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

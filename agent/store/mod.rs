@@ -226,6 +226,13 @@ pub enum Error {
         /// Why it stays where it is.
         why: String,
     },
+    /// Another agent writes there.
+    #[error("{}: another faultline uses this state directory",
+        path.display())]
+    Locked {
+        /// The lock's file.
+        path: PathBuf,
+    },
     /// The file was taken away or replaced while it was open.
     #[error("{}: the file was removed or replaced", path.display())]
     Vanished {

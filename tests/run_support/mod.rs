@@ -38,7 +38,13 @@ pub fn run_child() {
 pub fn command(config: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "agent_process", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "agent_process",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(CONFIG, config)
         .env_remove("NOTIFY_SOCKET");
     command
