@@ -23,7 +23,10 @@ const LINES: [(u64, &str); 4] = [
     (0, "sd 3:0:0:0: [sdb] tag#4 Sense Key : Medium Error [current] "),
     (3600, "sd 3:0:0:0: [sdb] tag#9 Sense Key : Medium Error [current] "),
     (4000, "bond0: (slave eno1): link status definitely down, disabling slave"),
-    (4060, "bond0: (slave eno1): link status definitely up, 10000 Mbps full duplex"),
+    (
+        4060,
+        "bond0: (slave eno1): link status definitely up, 10000 Mbps full duplex",
+    ),
 ];
 
 fn prepare(dir: &Path) {
@@ -78,7 +81,10 @@ fn replay_block(dir: &Path, block: &[&str]) -> Vec<String> {
         let place = dir.display().to_string();
         let text = format!("{}{}", ran.out, ran.err);
         let text = text
-            .replace(&format!("{place}/socket"), "/run/faultline/faultline.sock")
+            .replace(
+                &format!("{place}/socket"),
+                "/run/faultline/faultline.sock",
+            )
             .replace(&format!("{place}/state"), "/var/lib/faultline");
         shown.extend(text.lines().map(steady));
     }

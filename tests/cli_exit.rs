@@ -77,9 +77,8 @@ fn a_configuration_with_a_mistake_is_shown_with_its_place() {
     let path = dir.path().join("c.yaml");
     std::fs::write(&path, "mode: report\nstate_dri: /x\n").unwrap();
     let path = path.to_str().unwrap();
-    let mut command = std::process::Command::new(env!(
-        "CARGO_BIN_EXE_faultline"
-    ));
+    let mut command =
+        std::process::Command::new(env!("CARGO_BIN_EXE_faultline"));
     let output = command.args(["status", "--config", path]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stderr).unwrap();
@@ -145,8 +144,7 @@ fn the_agent_without_permission_ends_with_3_and_says_what_is_missing() {
     if restricted.unwrap_or_default().first() != Some(&b'1') {
         return; // here nobody lacks anything
     }
-    for (command, words) in [("run", "CAP_SYSLOG"), ("scan", "kmsg: unknown")]
-    {
+    for (command, words) in [("run", "CAP_SYSLOG"), ("scan", "kmsg: unknown")] {
         let output = std::process::Command::new(&binary)
             .args([command, "--state-dir", "/nonexistent"])
             .uid(65534)

@@ -322,10 +322,13 @@ fn show_pattern(
         }))?;
         return Ok(());
     }
-    let none = std::collections::BTreeMap::new();
+    // The holes are filled when a line comes; until then they name what
+    // they take from it.
+    let holes = pattern.summary.holes().chain(pattern.advice.holes());
+    let holes = holes.map(|h| (h.to_owned(), format!("{{{h}}}"))).collect();
     let mut report = Report { out };
     report.headed("pattern", &pattern.name)?;
-    report.headed("what", &pattern.summary.show(&none, 1))?;
+    report.headed("what", &pattern.summary.show(&holes, 1))?;
     report.more(&format!(
         "{}, component {}",
         pattern.severity.word(),
@@ -353,7 +356,7 @@ fn show_pattern(
             format!("{:?}", pattern.stage).to_lowercase()
         ),
     )?;
-    report.headed("action", or_none(&pattern.advice.show(&none, 1)))?;
+    report.headed("action", or_none(&pattern.advice.show(&holes, 1)))?;
     Ok(report.headed("runbook", or_none(runbook))?)
 }
 

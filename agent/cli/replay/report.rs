@@ -11,7 +11,7 @@ use crate::cli::history;
 use crate::cli::screen::{Ink, Screen};
 use crate::cli::table::{Fit, Table};
 use crate::ledger::Change;
-use crate::ledger::desired::{Desired, Status};
+use crate::ledger::desired::{Desired, Status, desired};
 use crate::ledger::fault::{Fault, Phase};
 use crate::patterns::set::Quarantine;
 use crate::store::HistoryEntry;
@@ -99,7 +99,7 @@ impl<'a> Report<'a> {
         let word = history::change(&entry);
         self.out.ink(Ink::Dim, time)?;
         self.out.ink(history::ink(&entry), format!("  {word:<13}"))?;
-        let severity = format!("{:<8}", entry.severity);
+        let severity = format!("{:<9}", entry.severity);
         self.out.ink(Ink::of_severity(&entry.severity), severity)?;
         self.out.ink(Ink::Bold, escape(&entry.part))?;
         self.out.line(format!("  {}", escape(&history::what(&entry))))
@@ -133,7 +133,11 @@ impl<'a> Report<'a> {
         }
         let now = (desired.quarantine, &desired.taint);
         if now != (before.quarantine, &before.taint) {
-            self.would(&quarantine(desired))?;
+            let deed = match desired.quarantine {
+                Quarantine::None => "release the node".to_owned(),
+                _ => quarantine(desired),
+            };
+            self.would(&deed)?;
         }
         Ok(())
     }
@@ -150,6 +154,8 @@ impl<'a> Report<'a> {
         faults: &[&Fault],
         now: Now,
     ) -> io::Result<()> {
+        // A fault that was forgotten since the last change told nobody.
+        self.desired = desired(faults.iter().copied());
         if self.json {
             return self.end_json(totals, faults, now);
         }
@@ -328,7 +334,7 @@ fn why(fault: &Fault) -> String {
 fn quarantine(desired: &Desired) -> String {
     let component = desired.taint.as_deref().unwrap_or_default();
     match desired.quarantine {
-        Quarantine::None => "leave the node schedulable".to_owned(),
+        Quarantine::None => "none".to_owned(),
         Quarantine::Taint => {
             format!("taint faultline.dev/quarantine={component}:NoSchedule")
         }
