@@ -122,6 +122,36 @@ fn an_explained_fault_with_a_past_keeps_it() {
 }
 
 #[test]
+fn a_recovery_that_begins_while_it_settles_goes_on_when_it_is_raised() {
+    let mut patterns = pair();
+    patterns[1].clear = vec![recovered("10m"), Proof::Quiet(time("1h"))];
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.pass("1s");
+    w.prove("symptom", "disk/sda", 0);
+    w.pass("10m");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Recovering));
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Cleared));
+}
+
+#[test]
+fn what_came_back_on_probation_does_not_recover_even_if_it_began_to() {
+    let mut patterns = pair();
+    patterns[1].clear = vec![recovered("10m"), Proof::Quiet(time("1h"))];
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.pass("2h");
+    assert!(w.fault("symptom", "disk/sda").on_probation());
+    w.see("symptom", "disk/sda");
+    w.prove("symptom", "disk/sda", 0);
+    w.pass("1d");
+    let fault = w.fault("symptom", "disk/sda");
+    assert!(fault.locked);
+    assert_eq!(fault.phase, Phase::Active);
+}
+
+#[test]
 fn a_withdrawn_cause_raises_its_symptom_after_all() {
     let mut w = World::new(pair());
     w.see("cause", "disk/sda");
@@ -341,4 +371,54 @@ fn a_parent_that_is_observed_itself_needs_its_own_proof() {
     assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
     w.pass("1d");
     assert_eq!(w.fault("ue", "memory/mc0").proof, Some(Ended::Quiet));
+}
+
+#[test]
+fn a_parent_is_not_well_before_its_children_are() {
+    let mut w = World::new(dimm());
+    for part in ["dimm/a", "dimm/b", "dimm/c"] {
+        see_dimm(&mut w, part);
+    }
+    w.see("ue", "memory/mc0");
+    w.pass("23h");
+    see_dimm(&mut w, "dimm/a");
+    w.pass("23h");
+    assert_eq!(w.phase("ue", "dimm/b"), Some(Phase::Cleared));
+    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
+    w.pass("25h");
+    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Cleared));
+}
+
+#[test]
+fn a_filed_parent_that_comes_back_on_probation_waits_for_a_person() {
+    let mut w = World::new(dimm());
+    for _ in 0..2 {
+        for part in ["dimm/a", "dimm/b", "dimm/c"] {
+            see_dimm(&mut w, part);
+        }
+        w.pass("2d");
+    }
+    let parent = w.fault("ue", "memory/mc0");
+    assert_eq!((parent.phase, parent.locked), (Phase::Active, true));
+    w.clear("memory/mc0", true);
+    assert!(w.ledger.faults().all(|f| f.phase == Phase::Cleared));
+    assert!(w.ledger.faults().all(|f| !f.locked));
+}
+
+#[test]
+fn of_two_parents_the_one_named_first_is_filed() {
+    let mut pattern = dimm().remove(0);
+    let mut wider = pattern.escalate[0].clone();
+    wider.severity = Some(Severity::Error);
+    pattern.escalate.push(wider);
+    let mut w = World::new(vec![pattern]);
+    for part in ["dimm/a", "dimm/b", "dimm/c"] {
+        w.see_with("ue", part, |s| {
+            let parents = ["channel/0", "memory/mc0"];
+            s.parents = parents.map(|p| Some(PartId::new(p))).into();
+        });
+    }
+    assert_eq!(w.phase("ue", "channel/0"), Some(Phase::Active));
+    assert_eq!(w.phase("ue", "memory/mc0"), None);
+    assert!(!w.told().iter().any(|told| told.contains("withdrawn")));
 }
