@@ -1,5 +1,7 @@
 //! Commands that talk to a running agent over its socket.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 mod cli_support;
 
 use std::io::Write;
