@@ -8,7 +8,7 @@
 mod answers;
 pub mod keeper;
 mod patterns;
-mod privilege;
+pub mod privilege;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -216,7 +216,7 @@ fn boot_id(root: &Path) -> BootId {
 }
 
 /// What the configuration says is to be read.
-fn setups(config: &Config) -> Vec<Setup> {
+pub fn setups(config: &Config) -> Vec<Setup> {
     use crate::sources::{file, journal, kmsg, mount};
     let (root, wanted) = (&config.root, &config.sources);
     let mut setups = Vec::new();
