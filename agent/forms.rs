@@ -4,6 +4,18 @@
 //! words: it prints names of programs, files, volumes and devices. A record is
 //! held against these forms whole, before any unescaping, and one that has a
 //! form is offered only to patterns that name it.
+//!
+//! A form is recognised by words that the kernel prints *before* the user's
+//! text, or after a name that is bounded (`comm` is 15 bytes): a long path
+//! would push what follows it over the end of the record.
+
+mod table;
+
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
+use table::{RULES, Rule};
 
 /// The names of the forms, as `where: { form: … }` takes them. `none` is a
 /// record without user text.
@@ -27,9 +39,42 @@ pub const NAMES: &[&str] = &[
     "sched",
     "comm-paren",
     "cgroup",
+    // The name of a program, anywhere else.
+    "comm",
+    // The name of a file, mount point or mount option.
+    "path",
+    // Other text that programs hand to the kernel.
+    "other",
 ];
 
-/// The form of a record, `none` if it carries no user text.
-pub fn form_of(_raw: &[u8]) -> &'static str {
-    "none"
+/// All literals of the rules, in one pass over the text.
+static LITERALS: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        // A table of 300 KiB; the compact kind takes twice the time a line.
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(RULES.iter().map(|rule| rule.literal))
+        .expect("a hundred short literals are within every limit")
+});
+
+/// The form of a record, given whole: the text as `/dev/kmsg` escapes it, or
+/// plain text. Where several fit, the first of the table is it, and those
+/// that the record begins with stand first: what users choose cannot come
+/// before them.
+pub fn form_of(raw: &[u8]) -> &'static str {
+    let mut best = RULES.len();
+    for found in LITERALS.find_overlapping_iter(raw) {
+        let index = found.pattern().as_usize();
+        if index < best && RULES[index].holds(raw, found.start()) {
+            best = index;
+        }
+    }
+    match RULES.get(best) {
+        Some(Rule { form, .. }) => form,
+        None if table::is_task_row(raw) => "oom",
+        None if table::is_old_task_state(raw) => "sched",
+        None => "none",
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod drive;
 pub mod escape;
 pub mod forms;
 pub mod hash;
@@ -17,6 +18,8 @@ pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod reload;
+pub mod scenario;
 pub mod signal;
+pub mod sources;
 pub mod time;
 pub mod view;

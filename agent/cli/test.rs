@@ -1,10 +1,12 @@
 //! `faultline test`: runs the examples and scenarios of pattern files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::check::check;
 use crate::patterns::diagnostic::Level;
 use crate::patterns::examples;
+use crate::scenario;
 
 /// Runs the command; the result is its exit status: 0 good, 1 findings.
 pub fn run(
@@ -20,16 +22,18 @@ pub fn run(
         writeln!(out, "nothing was run: the files do not check")?;
         return Ok(1);
     };
+    let set = Arc::new(set);
     let (mut ran, mut failed) = (0, 0);
     for file in &checked.files {
-        let outcome = examples::run(file, &set);
-        ran += outcome.ran;
-        failed += outcome.failed.len();
-        for d in &outcome.failed {
-            writeln!(out, "{d}\n")?;
+        for outcome in [examples::run(file, &set), scenario::run(file, &set)] {
+            ran += outcome.ran;
+            failed += outcome.failed.len();
+            for d in &outcome.failed {
+                writeln!(out, "{d}\n")?;
+            }
         }
     }
-    writeln!(out, "{} passed, {failed} failed", ran - failed)?;
+    writeln!(out, "{} passed, {failed} failed", ran.saturating_sub(failed))?;
     Ok(u8::from(
         failed > 0 || checked.found.iter().any(|d| d.level == Level::Error),
     ))

@@ -185,6 +185,11 @@ pub struct Window {
     pub last_occasion: Option<Timestamp>,
     /// Values that had no room any more (more than 256 a part).
     pub dropped: u64,
+    /// All errors since the window was last empty, also those that `once
+    /// per` and `distinct` do not count.
+    pub errors: u64,
+    /// Whether a real observation, not only a drill's, is among them.
+    pub real: bool,
 }
 
 /// A pattern that holds, held or may come to hold on a part.
@@ -289,6 +294,10 @@ pub struct Fault {
     /// One stopwatch for each entry of `clear`.
     #[serde(default)]
     pub proofs: Vec<Stopwatch>,
+    /// The `recovered` and `normal` entries of `clear` that have begun, by
+    /// index: a stopwatch at zero does not tell.
+    #[serde(default)]
+    pub begun: Vec<u8>,
     /// How long it waits for its cause.
     #[serde(default)]
     pub settling: Stopwatch,
@@ -309,5 +318,37 @@ impl Fault {
     /// Whether it came back after each of three proofs in 30 days.
     pub fn recurring(&self) -> bool {
         self.relapses.len() >= super::RECURRING_RELAPSES
+    }
+
+    /// Whether it was filed on the common parent of its children and has
+    /// not been observed itself.
+    pub fn is_filed(&self) -> bool {
+        self.total == 0 && !self.children.is_empty()
+    }
+
+    /// A copy as the store keeps it: what every stopwatch has elapsed by
+    /// `now` is written into it, and none runs.
+    pub fn at(&self, now: Uptime) -> Fault {
+        let mut copy = self.clone();
+        for watch in copy.stopwatches_mut() {
+            watch.stop(now);
+        }
+        copy
+    }
+
+    /// Whether any of its stopwatches runs.
+    pub fn is_timed(&self) -> bool {
+        let own = [&self.held, &self.active, &self.settling];
+        own.into_iter()
+            .chain(&self.proofs)
+            .chain(&self.probation)
+            .any(|watch| watch.since.is_some())
+    }
+
+    fn stopwatches_mut(&mut self) -> impl Iterator<Item = &mut Stopwatch> {
+        [&mut self.held, &mut self.active, &mut self.settling]
+            .into_iter()
+            .chain(&mut self.proofs)
+            .chain(&mut self.probation)
     }
 }

@@ -3,20 +3,53 @@
 //!
 //! Invariant: no clock, no I/O, no async below this module.
 
+//! `step` takes inputs apart, `tolerance` counts, `life` has the transitions,
+//! `proof` says what ends a fault, `suppress` folds symptoms into causes,
+//! `escalate` and `siblings` judge severity and find common parents,
+//! `timers` does what is due, `reload` holds faults against a new pattern
+//! set, `operator` is what people ask, `table` bounds it all, and `desired`
+//! makes of the faults what the node should look like.
+
+pub mod desired;
 pub mod fault;
 
+mod escalate;
+mod life;
+mod operator;
+mod proof;
+mod reload;
+mod siblings;
+mod step;
+mod suppress;
+mod table;
+mod timers;
+mod tolerance;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::patterns::set::PatternSet;
+use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Health, SourceId};
-use crate::time::Timestamp;
+use crate::time::{BootId, Now, Timestamp, Uptime};
 use fault::{Ended, Fault, FaultKey};
+pub use table::FAULTS_MAX;
+use table::Table;
 
 /// A fault with so many relapses in 30 days is `recurring`: only `replaced`
 /// or a person clears it.
 pub const RECURRING_RELAPSES: usize = 3;
+
+/// The most relapses of a fault that are remembered; more than any
+/// escalation can sensibly ask for.
+const RELAPSES_KEPT: usize = 32;
 
 /// What the ledger is stepped with.
 #[derive(Clone, Debug)]
@@ -104,4 +137,174 @@ pub struct Change {
     pub kind: ChangeKind,
     /// The fault after the change.
     pub fault: Fault,
+}
+
+/// What a ledger is told once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The node's name; with a pattern's name it decides the rollout.
+    pub node: String,
+    /// This boot of the machine.
+    pub boot: BootId,
+    /// The agent's mode, which caps the stage of every pattern.
+    pub mode: Stage,
+}
+
+/// What the ledger has counted since it was made.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
+pub struct Stats {
+    /// Tolerated and cleared faults forgotten to make room.
+    pub evicted: u64,
+    /// Values of `same` and `distinct` that had no room.
+    pub dropped_values: u64,
+    /// Observations that opened nothing because the table was full of
+    /// raised faults.
+    pub refused: u64,
+    /// Errors behind "callbacks suppressed" that belonged to no part.
+    pub unplaced: u64,
+    /// Signals of patterns that are not in force (any more).
+    pub unknown: u64,
+    /// Notes: matches of severity info.
+    pub notes: u64,
+    /// Records that sources lost.
+    pub lost: u64,
+}
+
+/// How often the rows of running stopwatches are due for the store: after
+/// power loss a proof has at most so much less behind it.
+pub const TIMED_ROWS_EVERY: Duration = Duration::from_secs(300);
+
+/// Every fault and its life.
+#[derive(Debug)]
+pub struct Ledger {
+    set: Arc<PatternSet>,
+    /// For each suppressed pattern, the patterns that explain it.
+    causes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    options: Options,
+    table: Table,
+    /// The sources that are up; at start none is.
+    up: BTreeSet<SourceId>,
+    /// The latest observation of each source, which makes its times
+    /// monotone.
+    clocks: BTreeMap<SourceId, Timestamp>,
+    now: Now,
+    changes: Vec<Change>,
+    /// How many transitions there were: the upkeep ends when this rests.
+    moves: u64,
+    /// Whether a fault opened since symptoms were last held against causes.
+    opened: bool,
+    timed_rows_taken: Uptime,
+    stats: Stats,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(set: Arc<PatternSet>, options: Options) -> Ledger {
+        Ledger {
+            causes: suppress::causes(&set),
+            set,
+            options,
+            table: Table::default(),
+            up: BTreeSet::new(),
+            clocks: BTreeMap::new(),
+            now: Now::default(),
+            changes: Vec::new(),
+            moves: 0,
+            opened: false,
+            timed_rows_taken: Uptime::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Moves everything by one input and returns what changed.
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Change> {
+        self.begin(now);
+        match input {
+            Input::Batch(batch) => self.take_batch(batch),
+            Input::Health(id, Health::Up) => {
+                self.up.insert(id);
+            }
+            Input::Health(id, Health::Down(_) | Health::Absent(_)) => {
+                self.up.remove(&id);
+            }
+            Input::Patterns(set) => self.reload(set),
+            Input::Operator(command) => {
+                // Whoever wants the answer calls `clear` instead.
+                let _answer = self.obey(command);
+            }
+            Input::Tick => {}
+        }
+        self.finish()
+    }
+
+    /// Sets the time and does what was due before the input.
+    fn begin(&mut self, now: Now) {
+        let boot = self.now.boot.max(now.boot);
+        self.now = Now { wall: now.wall, boot };
+        self.upkeep();
+    }
+
+    /// Does what the input made due and hands out the changes.
+    fn finish(&mut self) -> Vec<Change> {
+        self.upkeep();
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The faults, ordered by key. Their stopwatches may run: read them with
+    /// the present time.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.table.iter().map(|row| &row.fault)
+    }
+
+    /// One fault.
+    pub fn get(&self, key: &FaultKey) -> Option<&Fault> {
+        self.table.get(key).map(|row| &row.fault)
+    }
+
+    /// The rows that changed since the last call, for the store; `None` is a
+    /// forgotten one. What stopwatches have elapsed by `now` is written into
+    /// them. Rows whose stopwatches run come at least every
+    /// [`TIMED_ROWS_EVERY`], if this is called that often: `next_deadline`
+    /// does not wake the caller for it.
+    pub fn take_dirty(&mut self, now: Now) -> Vec<(FaultKey, Option<Fault>)> {
+        let mut keys = self.table.take_dirty();
+        if now.boot.since(self.timed_rows_taken) >= TIMED_ROWS_EVERY {
+            self.timed_rows_taken = now.boot;
+            keys.extend(self.table.keys(|row| row.fault.is_timed()));
+        }
+        let row = |key: FaultKey| {
+            let fault = self.get(&key).map(|fault| fault.at(now.boot));
+            (key, fault)
+        };
+        keys.into_iter().map(row).collect()
+    }
+
+    /// The pattern set in force.
+    pub fn patterns(&self) -> &Arc<PatternSet> {
+        &self.set
+    }
+
+    /// What was counted.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Tells the world of a change to the fault as it now is.
+    fn tell(&mut self, key: &FaultKey, kind: ChangeKind) {
+        let Some(fault) = self.get(key).cloned() else { return };
+        let time = match (&kind, fault.opened) {
+            (ChangeKind::Opened { .. }, Some(opened)) => opened,
+            _ => self.now.wall,
+        };
+        self.moves += 1;
+        self.changes.push(Change { time, kind, fault });
+    }
+
+    /// Forgets a fault without a word.
+    fn forget(&mut self, key: &FaultKey) {
+        self.table.remove(key);
+        self.moves += 1;
+    }
 }

@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(literals(r"^nvme \w+: I/O \d+ QID"), [": I/O "]);
         assert_eq!(
             literals(r"^(?&dev)AER: (?:Multiple )?[a-z]{1,9} error"),
-            [" error"].map(String::from)
+            [": AER: "].map(String::from)
         );
         assert_eq!(
             literals(r"^ata\d+: (?:abcdef|ghijkl)$"),

@@ -1,11 +1,9 @@
 //! Runs the examples and scenarios that pattern files carry, each against
 //! the whole set: what they promise is what `test` holds them to.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::diagnostic::{Diagnostic, Level};
 use super::file::{RawExample, RawGives, RawMatcher, RawPattern};
-use super::located::{At, Place};
+use super::located::Place;
 use super::matcher::{Scratch, Taken};
 use super::parse::ParsedFile;
 use super::set::PatternSet;
@@ -221,25 +219,4 @@ fn observe(
     }
     let taken = set.matcher.observe(&observation, &mut scratch, &mut out);
     Ok((taken, out))
-}
-
-/// A scenario's sets, ready to compare.
-pub type FaultSet = BTreeSet<String>;
-
-/// What a scenario promises, and what came of it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Life {
-    /// Every fault that was raised.
-    pub raised: FaultSet,
-    /// Every fault that was explained.
-    pub explained: FaultSet,
-    /// Every fault that was cleared, with its proof.
-    pub cleared: BTreeMap<String, String>,
-}
-
-/// The scenarios of a file, with their places.
-pub fn scenarios(
-    file: &ParsedFile,
-) -> impl Iterator<Item = &At<super::file::RawScenario>> {
-    file.file.scenarios.iter()
 }

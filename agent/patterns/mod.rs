@@ -17,3 +17,6 @@ pub mod parse;
 pub mod pattern;
 pub mod set;
 pub mod template;
+
+#[cfg(test)]
+mod tests;

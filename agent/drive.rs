@@ -1,0 +1,137 @@
+//! Drives a ledger on a virtual clock: what `replay` and the scenarios of
+//! pattern files run on. The same code as in the agent decides; only the
+//! clock is not real.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::forms::form_of;
+use crate::kernel::KernelRecord;
+use crate::ledger::{Change, Input, Ledger, Options};
+use crate::observation::Source;
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::patterns::set::{PatternSet, Stage};
+use crate::signal::{Batch, Event, Health, SourceId};
+use crate::time::{BootId, Now, Timestamp};
+
+/// A ledger, its one source of text, and the time there.
+pub struct Drive {
+    ledger: Ledger,
+    now: Now,
+    boots: u64,
+    source: SourceId,
+    scratch: Scratch,
+}
+
+impl Drive {
+    /// Begins at `start` with nothing known.
+    pub fn new(set: Arc<PatternSet>, start: Timestamp) -> Drive {
+        let mut drive = Drive {
+            ledger: Ledger::new(set, options(0)),
+            now: Now { wall: start, ..Now::default() },
+            boots: 0,
+            source: "replay".into(),
+            scratch: Scratch::default(),
+        };
+        drive.source_up();
+        drive
+    }
+
+    /// The ledger as it stands.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The time there.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Lets time pass until `wall`, with a tick wherever something is due. A
+    /// time that lies behind changes nothing.
+    pub fn advance(&mut self, wall: Timestamp) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut left = wall.since(self.now.wall);
+        while let Some(due) = self.ledger.next_deadline() {
+            // A deadline already reached still moves the clock by a tick,
+            // so that time always ends.
+            let step = due.since(self.now.boot).max(Duration::from_micros(1));
+            if step > left {
+                break;
+            }
+            self.now = self.now.plus(step);
+            left -= step;
+            changes.extend(self.ledger.step(self.now, Input::Tick));
+        }
+        self.now = self.now.plus(left);
+        changes
+    }
+
+    /// The machine boots again: a new ledger takes up what the old one knew.
+    pub fn boot(&mut self) -> Vec<Change> {
+        let faults = self.ledger.faults().map(|f| f.at(self.now.boot));
+        let faults = faults.collect();
+        self.boots += 1;
+        let set = self.ledger.patterns().clone();
+        self.ledger = Ledger::new(set, options(self.boots));
+        self.ledger.restore(self.now, faults);
+        self.source_up()
+    }
+
+    fn source_up(&mut self) -> Vec<Change> {
+        let up = Input::Health(self.source.clone(), Health::Up);
+        self.ledger.step(self.now, up)
+    }
+
+    /// Offers one line or record of kernel text, at the present time.
+    pub fn kernel_text(&mut self, text: &[u8], level: Option<u8>) -> Outcome {
+        let record = KernelRecord {
+            text,
+            form: form_of(text),
+            level,
+            subsystem: b"",
+            device: b"",
+            time: self.now.wall,
+            approximate: false,
+            injected: false,
+        };
+        let mut events = Vec::new();
+        let set = self.ledger.patterns().clone();
+        let taken =
+            set.matcher.observe_kernel(&record, &mut self.scratch, &mut events);
+        self.events(taken, events)
+    }
+
+    /// Steps the ledger with what a text came to.
+    pub fn events(&mut self, taken: Taken, events: Vec<Event>) -> Outcome {
+        if events.is_empty() {
+            return Outcome { taken, events, changes: Vec::new() };
+        }
+        let batch = Batch {
+            source: Source::Kmsg,
+            id: self.source.clone(),
+            events: events.clone(),
+            position: None,
+        };
+        let changes = self.ledger.step(self.now, Input::Batch(batch));
+        Outcome { taken, events, changes }
+    }
+}
+
+/// What one text came to.
+pub struct Outcome {
+    /// Whether a pattern took it.
+    pub taken: Taken,
+    /// What the patterns made of it.
+    pub events: Vec<Event>,
+    /// What changed.
+    pub changes: Vec<Change>,
+}
+
+fn options(boot: u64) -> Options {
+    Options {
+        node: "replay".into(),
+        boot: BootId(format!("boot-{boot}")),
+        mode: Stage::Enforce,
+    }
+}

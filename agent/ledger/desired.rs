@@ -1,0 +1,164 @@
+//! What the node should look like, as a function of its faults: conditions
+//! and quarantine. Sinks compare it with what is and write the difference.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, FaultKey, Phase};
+use crate::patterns::set::{Quarantine, Stage};
+
+/// The longest message of a condition; Kubernetes allows 32 KiB, but every
+/// byte is stored for every node and read by people.
+pub const MESSAGE_MAX: usize = 1024;
+
+/// The room kept for `and N more`.
+const MORE_MAX: usize = 32;
+
+/// Whether a condition holds; True means failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// A fault is raised.
+    True,
+    /// There was a fault; it is over.
+    False,
+}
+
+/// One condition of the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionState {
+    /// Whether it holds.
+    pub status: Status,
+    /// The worst fault's pattern in CamelCase.
+    pub reason: String,
+    /// The faults, the worst first; at most [`MESSAGE_MAX`] bytes.
+    pub message: String,
+}
+
+/// The state the node should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// By name. A condition that no fault was ever about is not here.
+    pub conditions: BTreeMap<Arc<str>, ConditionState>,
+    /// What keeps new work off the node.
+    pub quarantine: Quarantine,
+    /// The component of the worst fault that asks for quarantine.
+    pub taint: Option<String>,
+    /// The faults that ask for quarantine, the worst first.
+    pub because: Vec<FaultKey>,
+}
+
+/// What these faults make of the node. Faults in stage `observe` appear
+/// nowhere; those in `report`, and what a drill opened, quarantine nothing.
+pub fn desired<'a>(faults: impl Iterator<Item = &'a Fault>) -> Desired {
+    let mut raised = Vec::new();
+    let mut cleared = Vec::new();
+    for fault in faults.filter(|fault| fault.stage >= Stage::Report) {
+        match fault.phase {
+            Phase::Active | Phase::Recovering => raised.push(fault),
+            Phase::Cleared => cleared.push(fault),
+            _ => {}
+        }
+    }
+    raised.sort_by(|a, b| {
+        let badness = |f: &Fault| (f.severity, f.quarantine);
+        badness(b)
+            .cmp(&badness(a))
+            .then_with(|| (a.opened, &a.key).cmp(&(b.opened, &b.key)))
+    });
+    cleared.sort_by(|a, b| (b.ended, &b.key).cmp(&(a.ended, &a.key)));
+    let quarantining: Vec<&Fault> = raised
+        .iter()
+        .copied()
+        .filter(|f| f.stage == Stage::Enforce && !f.injected)
+        .filter(|f| f.quarantine > Quarantine::None)
+        .collect();
+    Desired {
+        conditions: conditions(&raised, &cleared),
+        quarantine: quarantining
+            .iter()
+            .map(|f| f.quarantine)
+            .max()
+            .unwrap_or_default(),
+        taint: quarantining.first().map(|f| f.component.to_string()),
+        because: quarantining.iter().map(|f| f.key.clone()).collect(),
+    }
+}
+
+fn conditions(
+    raised: &[&Fault],
+    cleared: &[&Fault],
+) -> BTreeMap<Arc<str>, ConditionState> {
+    let mut groups: BTreeMap<Arc<str>, (Status, Vec<&Fault>)> = BTreeMap::new();
+    for fault in raised {
+        let group = groups
+            .entry(fault.condition.clone())
+            .or_insert((Status::True, Vec::new()));
+        group.1.push(fault);
+    }
+    for fault in cleared {
+        let group = groups
+            .entry(fault.condition.clone())
+            .or_insert((Status::False, Vec::new()));
+        if group.0 == Status::False {
+            group.1.push(fault);
+        }
+    }
+    let state = |(name, (status, faults)): (_, (Status, Vec<&Fault>))| {
+        let reason = faults.first().map(|f| camel_case(&f.key.pattern));
+        let reason = reason.unwrap_or_default();
+        let message = message(&faults);
+        (name, ConditionState { status, reason, message })
+    };
+    groups.into_iter().map(state).collect()
+}
+
+/// The faults in words, as many as fit.
+fn message(faults: &[&Fault]) -> String {
+    let mut text = String::new();
+    for (i, fault) in faults.iter().enumerate() {
+        let mut one = words(fault);
+        let more = faults.len() - i;
+        let room = MESSAGE_MAX - MORE_MAX;
+        if i == 0 && one.len() > room {
+            one.truncate(one.floor_char_boundary(room));
+        }
+        if text.len() + one.len() + 2 > room && i > 0 {
+            text.push_str(&format!("; and {more} more"));
+            break;
+        }
+        if i > 0 {
+            text.push_str("; ");
+        }
+        text.push_str(&one);
+    }
+    text
+}
+
+fn words(fault: &Fault) -> String {
+    let drill = if fault.injected { "injected: " } else { "" };
+    let mut text = format!("{drill}{} ({})", fault.summary, fault.key.part);
+    if fault.phase == Phase::Cleared {
+        if let Some(proof) = &fault.proof {
+            text.push_str(&format!(", over: {proof}"));
+        }
+        if fault.on_probation() {
+            text.push_str(", on probation");
+        }
+    } else if fault.locked {
+        text.push_str(", came back: only replacing it or a person clears it");
+    }
+    text
+}
+
+/// `memory-uncorrected` as Kubernetes writes reasons: `MemoryUncorrected`.
+fn camel_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for word in name.split('-') {
+        let mut chars = word.chars();
+        out.extend(chars.next().map(|c| c.to_ascii_uppercase()));
+        out.push_str(chars.as_str());
+    }
+    out
+}

@@ -1,0 +1,151 @@
+//! What a person asks: which fault is meant, and that it be over.
+
+use super::fault::{Ended, Fault, FaultKey, Phase};
+use super::{Change, ChangeKind, Command, Ledger};
+use crate::signal::Truth;
+use crate::time::{Now, show_duration};
+
+/// How many candidates an error names; the rest are in `status`.
+const CANDIDATES_SHOWN: usize = 8;
+
+impl Ledger {
+    /// The fault that a person means: its id, `pattern part`, or a part or a
+    /// pattern that has exactly one raised fault.
+    ///
+    /// # Errors
+    /// A sentence that says what to write instead.
+    pub fn find(&self, what: &str) -> Result<&Fault, String> {
+        let what = what.trim();
+        let named =
+            |f: &&Fault| f.key.id() == what || f.key.to_string() == what;
+        if let Some(fault) = self.faults().find(named) {
+            return Ok(fault);
+        }
+        let raised: Vec<&Fault> = self
+            .faults()
+            .filter(|f| f.phase.is_raised())
+            .filter(|f| f.key.part.as_str() == what || &*f.key.pattern == what)
+            .collect();
+        match raised.as_slice() {
+            [fault] => Ok(fault),
+            [] => Err(self.no_such_fault(what)),
+            several => Err(format!(
+                "{what:?} has {} raised faults; name one by its id: {}",
+                several.len(),
+                candidates(several.iter().copied())
+            )),
+        }
+    }
+
+    fn no_such_fault(&self, what: &str) -> String {
+        let raised = self.faults().filter(|f| f.phase.is_raised());
+        let raised = candidates(raised);
+        if raised.is_empty() {
+            return format!("no fault {what:?}; none is raised");
+        }
+        format!(
+            "no fault {what:?}; name one by its id, as \"pattern part\", or \
+             by a part with one raised fault: {raised}"
+        )
+    }
+
+    /// Carries out a person's command; the text is the answer to the person.
+    ///
+    /// # Errors
+    /// A sentence that says why not and what to do; nothing has changed then.
+    pub fn clear(
+        &mut self,
+        now: Now,
+        command: Command,
+    ) -> Result<(Vec<Change>, String), String> {
+        self.begin(now);
+        let answer = self.obey(command);
+        let changes = self.finish();
+        match answer {
+            Ok(answer) => Ok((changes, answer)),
+            Err(error) => {
+                // What was due anyway is told with the next step.
+                self.changes = changes;
+                Err(error)
+            }
+        }
+    }
+
+    /// Does what `command` says, without the upkeep around it.
+    pub(super) fn obey(&mut self, command: Command) -> Result<String, String> {
+        // `force` overrides the census, which may know that the failed part
+        // is still there; without a census there is nothing to override.
+        let Command::Clear { fault, by, why, replaced, force: _ } = command;
+        let found = self.find(&fault)?;
+        let (key, phase) = (found.key.clone(), found.phase);
+        let ended =
+            if replaced { Ended::Replaced } else { Ended::Cleared { by, why } };
+        let shown = format!("{key} ({})", key.id());
+        match phase {
+            Phase::Tolerated => {
+                self.forget(&key);
+                Ok(format!("{shown} was tolerated; its count is forgotten"))
+            }
+            Phase::Cleared if found.on_probation() => {
+                self.end_probation(&key, Some(ended));
+                Ok(format!("{shown} was cleared; its probation is over"))
+            }
+            Phase::Cleared | Phase::Withdrawn => {
+                Err(format!("{shown} is {} already", phase.word()))
+            }
+            _ => {
+                let again = self.still_holds(&key);
+                self.end(&key, ended);
+                Ok(format!("cleared {shown}{again}"))
+            }
+        }
+    }
+
+    /// A warning for the answer when the state that was cleared still holds.
+    fn still_holds(&self, key: &FaultKey) -> String {
+        let row = self.table.get(key);
+        if row.is_none_or(|row| row.truth != Truth::True) {
+            return String::new();
+        }
+        let lasting = self.set.get(&key.pattern).map(|p| p.lasting);
+        match lasting.filter(|d| !d.is_zero()) {
+            None => "; its state still holds, so it is raised again".into(),
+            Some(d) => format!(
+                "; its state still holds, so it is raised again in {}",
+                show_duration(d)
+            ),
+        }
+    }
+
+    /// Ends a probation, by time or by a person (`proof`).
+    pub(super) fn end_probation(
+        &mut self,
+        key: &FaultKey,
+        proof: Option<Ended>,
+    ) {
+        let Some(row) = self.table.get_mut(key) else { return };
+        let fault = &mut row.fault;
+        fault.probation = None;
+        if proof == Some(Ended::Replaced) {
+            fault.relapses.clear();
+        }
+        if proof.is_some() {
+            fault.proof = proof;
+            fault.window = Default::default();
+        }
+        if fault.phase == Phase::Cleared {
+            self.tell(key, ChangeKind::OffProbation);
+        }
+    }
+}
+
+fn candidates<'a>(faults: impl Iterator<Item = &'a Fault>) -> String {
+    let all: Vec<String> =
+        faults.map(|f| format!("{} ({})", f.key.id(), f.key)).collect();
+    let more = all.len().saturating_sub(CANDIDATES_SHOWN);
+    let mut text = all[..all.len() - more].join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}

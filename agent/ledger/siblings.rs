@@ -1,0 +1,285 @@
+//! Siblings point to the parent: when several parts under one controller,
+//! channel or backplane have the same fault within an hour, one fault is
+//! filed on what they share, and theirs are kept as its evidence.
+//!
+//! The children are explained by the parent's fault, and their own proofs go
+//! on. The parent's fault, which nobody observed, is over when the last child
+//! has cleared by its own proof, and with that proof; or when it is replaced
+//! or a person clears it, and then the children with it. Should the parent
+//! also be observed itself, its own proofs count, from when the last child
+//! has cleared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::fault::{Ended, Fault, FaultKey, Phase};
+use super::table::Row;
+use super::{Ledger, proof};
+use crate::parts::ids::PartId;
+use crate::patterns::set::{Pattern, Proof};
+use crate::time::Timestamp;
+
+/// Within how long the children must have opened.
+const SIBLINGS_WITHIN: Duration = Duration::from_secs(3600);
+
+/// How many children a parent's fault names.
+const CHILDREN_NAMED: usize = 64;
+
+impl Ledger {
+    /// The faults filed on parents of this fault's part.
+    pub(super) fn parents_of(
+        &self,
+        key: &FaultKey,
+    ) -> impl Iterator<Item = &Row> {
+        let pattern = self.set.get(&key.pattern);
+        let escalations = pattern.map_or(&[][..], |p| &p.escalate);
+        let parents = self.get(key).map_or(&[][..], |f| &f.parents);
+        escalations
+            .iter()
+            .zip(parents)
+            .filter(|(escalation, _)| escalation.on_parent)
+            .filter_map(|(_, parent)| parent.as_ref())
+            .filter(|parent| **parent != key.part)
+            .filter_map(|parent| {
+                let pattern = key.pattern.clone();
+                let key = FaultKey { pattern, part: parent.clone() };
+                self.table.get(&key)
+            })
+            .filter(|row| !row.fault.children.is_empty())
+    }
+
+    /// Files faults on common parents where enough children have opened.
+    pub(super) fn file_parents(&mut self) {
+        let patterns: Vec<Arc<Pattern>> = self
+            .set
+            .patterns
+            .values()
+            .filter(|p| p.escalate.iter().any(|e| e.on_parent))
+            .cloned()
+            .collect();
+        for pattern in patterns {
+            for (i, escalation) in pattern.escalate.iter().enumerate() {
+                let Some(least) = escalation.when.parts else { continue };
+                if !escalation.on_parent {
+                    continue;
+                }
+                for (parent, children) in self.siblings(&pattern, i, least) {
+                    self.file_parent(&pattern, parent, children);
+                }
+            }
+        }
+    }
+
+    /// Parents with enough raised children, oldest child first.
+    fn siblings(
+        &self,
+        pattern: &Pattern,
+        i: usize,
+        least: u32,
+    ) -> Vec<(PartId, Vec<FaultKey>)> {
+        let mut groups: BTreeMap<PartId, Vec<(Timestamp, FaultKey)>> =
+            BTreeMap::new();
+        for row in self.table.of(&pattern.name) {
+            let fault = &row.fault;
+            let parent = fault.parents.get(i).cloned().flatten();
+            let Some(parent) = parent else { continue };
+            if !fault.phase.is_raised() || parent == fault.key.part {
+                continue;
+            }
+            let opened = fault.opened.unwrap_or(fault.last_seen);
+            let group = groups.entry(parent).or_default();
+            group.push((opened, fault.key.clone()));
+        }
+        let least = usize::try_from(least.max(1)).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        for (parent, mut group) in groups {
+            group.sort();
+            let close = |w: &[(Timestamp, FaultKey)]| {
+                w[w.len() - 1].0.since(w[0].0) <= SIBLINGS_WITHIN
+            };
+            if group.windows(least).any(close) {
+                let keys = group.into_iter().map(|(_, key)| key);
+                found.push((parent, keys.collect()));
+            }
+        }
+        found
+    }
+
+    fn file_parent(
+        &mut self,
+        pattern: &Pattern,
+        parent: PartId,
+        children: Vec<FaultKey>,
+    ) {
+        let key = FaultKey { pattern: pattern.name.clone(), part: parent };
+        let newest = children.last().and_then(|key| self.get(key)).cloned();
+        let Some(newest) = newest else { return };
+        let phase = self.get(&key).map(|fault| fault.phase);
+        match phase {
+            Some(Phase::Settling | Phase::Withdrawn) => return,
+            Some(Phase::Active | Phase::Recovering | Phase::Explained) => {
+                self.adopt(&key, &children);
+                // Lets the children be folded into it.
+                self.opened = true;
+                return;
+            }
+            Some(Phase::Tolerated | Phase::Cleared) | None => {}
+        }
+        if phase.is_none() {
+            let fault = filed(pattern, key.clone(), &newest);
+            let row = Row::new(fault, self.now.boot);
+            if !self.table.insert(row, &mut self.stats.evicted) {
+                self.stats.refused += 1;
+                return;
+            }
+        }
+        self.adopt(&key, &children);
+        if let Some(row) = self.table.get_mut(&key) {
+            let fault = &mut row.fault;
+            // Its own tolerated observations belong to this fault from now
+            // on, but it ends as its children do.
+            fault.total = 0;
+            fault.injected = newest.injected;
+            fault.opened = newest.opened;
+            fault.last_seen = fault.last_seen.max(newest.last_seen);
+            let rules = clear_rules(pattern, fault);
+            proof::replace(fault, rules);
+        }
+        self.sum_children(&key, pattern);
+        self.open(&key);
+    }
+
+    /// Notes children with their parent.
+    fn adopt(&mut self, parent: &FaultKey, children: &[FaultKey]) {
+        let Some(row) = self.table.get_mut(parent) else { return };
+        let named = &mut row.fault.children;
+        for child in children {
+            if !named.contains(child) && named.len() < CHILDREN_NAMED {
+                named.push(child.clone());
+                self.moves += 1;
+            }
+        }
+    }
+
+    /// Notes a child that was explained by its parent.
+    pub(super) fn adopted(&mut self, child: &FaultKey, parent: &FaultKey) {
+        if child.pattern == parent.pattern {
+            self.adopt(parent, std::slice::from_ref(child));
+        }
+    }
+
+    /// Ends filed parents whose last child has cleared, and keeps the others'
+    /// counts.
+    pub(super) fn finish_parents(&mut self) {
+        let parents = self.table.keys(|row| {
+            let fault = &row.fault;
+            fault.is_filed()
+                && (fault.phase.is_raised() || fault.phase == Phase::Explained)
+        });
+        for key in parents {
+            let Some(pattern) = self.set.get(&key.pattern).cloned() else {
+                continue;
+            };
+            self.sum_children(&key, &pattern);
+            if self.has_children(&key) {
+                continue;
+            }
+            let proof = self.last_proof(&key);
+            self.end(&key, proof);
+        }
+    }
+
+    /// Whether any child is explained by (or about to be folded into) it.
+    pub(super) fn has_children(&self, parent: &FaultKey) -> bool {
+        let is_child = |row: &Row| {
+            let fault = &row.fault;
+            fault.explained_by.as_ref() == Some(parent)
+                || (fault.phase.is_raised()
+                    && self
+                        .get(parent)
+                        .is_some_and(|p| p.children.contains(&fault.key)))
+        };
+        self.table.of(&parent.pattern).any(is_child)
+    }
+
+    /// The proof of the child that cleared last.
+    fn last_proof(&self, parent: &FaultKey) -> Ended {
+        let children = self.get(parent).map_or(&[][..], |f| &f.children);
+        let cleared = children.iter().filter_map(|key| self.get(key));
+        let cleared = cleared.filter(|f| f.phase == Phase::Cleared);
+        let last = cleared.max_by_key(|f| f.ended);
+        // A child that was forgotten in the same step was proven by a
+        // recovery observation before it was ever raised again.
+        last.and_then(|f| f.proof.clone()).unwrap_or(Ended::Recovered)
+    }
+
+    /// A filed fault shows its children's errors.
+    fn sum_children(&mut self, key: &FaultKey, pattern: &Pattern) {
+        let Some(parent) = self.get(key) else { return };
+        let children: Vec<&Fault> =
+            parent.children.iter().filter_map(|key| self.get(key)).collect();
+        let sum = children.iter().map(|f| f.count).fold(0, u64::saturating_add);
+        let newest = children.iter().max_by_key(|f| f.opened);
+        let Some(newest) = newest else { return };
+        if sum <= parent.count {
+            return;
+        }
+        let part = &key.part;
+        let n = parent.children.len();
+        let summary =
+            format!("{n} parts of {part} at once, such as: {}", newest.summary);
+        let advice = format!(
+            "Suspect {part}, which they share, before each of them. {}",
+            pattern.advice.show(&newest.captures, sum)
+        );
+        let (last_seen, captures) = (newest.last_seen, newest.captures.clone());
+        if let Some(row) = self.table.get_mut(key) {
+            let fault = &mut row.fault;
+            fault.count = sum;
+            fault.summary = summary;
+            fault.advice = advice;
+            fault.captures = captures;
+            fault.last_seen = fault.last_seen.max(last_seen);
+        }
+    }
+}
+
+/// The proofs of a fault: those of its pattern; for one that was only filed,
+/// those that are about the part as such.
+pub(super) fn clear_rules(pattern: &Pattern, fault: &Fault) -> Vec<Proof> {
+    let of_part = |p: &&Proof| !fault.is_filed() || **p == Proof::Replaced;
+    pattern.clear.iter().filter(of_part).cloned().collect()
+}
+
+/// A fault on the parent, made of its newest child's.
+fn filed(pattern: &Pattern, key: FaultKey, child: &Fault) -> Fault {
+    Fault {
+        key,
+        phase: Phase::Tolerated,
+        base_severity: pattern.severity,
+        severity: pattern.severity,
+        base_quarantine: pattern.quarantine,
+        quarantine: pattern.quarantine,
+        suspects: Vec::new(),
+        parents: Vec::new(),
+        last: Default::default(),
+        count: 0,
+        total: 0,
+        since_previous_boot: false,
+        history_seen: Vec::new(),
+        ended: None,
+        proof: None,
+        explained_by: None,
+        children: Vec::new(),
+        relapses: Default::default(),
+        locked: false,
+        window: Default::default(),
+        held: Default::default(),
+        active: Default::default(),
+        begun: Vec::new(),
+        settling: Default::default(),
+        probation: None,
+        ..child.clone()
+    }
+}

@@ -1,0 +1,513 @@
+//! Takes a batch apart: what each event means for the faults it is about.
+
+use std::sync::Arc;
+
+use super::fault::{Ended, Evidence, Fault, FaultKey, Phase, Window};
+use super::table::Row;
+use super::tolerance::{Occasion, admit, empty, is_empty};
+use super::{Ledger, proof};
+use crate::hash::fnv1a;
+use crate::patterns::set::{Pattern, Proof, Severity};
+use crate::signal::{Batch, Effect, Event, Signal, SourceId, Truth};
+use crate::time::Timestamp;
+
+/// How many of the last observations are kept beside the first.
+const LAST_EVIDENCE: usize = 8;
+
+/// How many sources a fault waits for; a machine has fewer that could see
+/// the same fault.
+const SOURCES_MAX: usize = 16;
+
+/// How many history texts of one boot are remembered for each fault.
+const HISTORY_TEXTS_MAX: usize = 64;
+
+/// "N callbacks suppressed" belongs to a part seen at most so long ago: the
+/// kernel's rate limits work in intervals of 5 s, and say so when the next
+/// line comes (lib/ratelimit.c).
+const SUPPRESSED_WITHIN: std::time::Duration =
+    std::time::Duration::from_secs(60);
+
+impl Ledger {
+    /// Steps all events of a batch, in order.
+    pub(super) fn take_batch(&mut self, batch: Batch) {
+        let id = batch.id;
+        for event in batch.events {
+            match event {
+                Event::Match(signal) => self.take_signal(&id, signal, None),
+                Event::State(signal, truth) => {
+                    self.take_signal(&id, signal, Some(truth));
+                }
+                Event::Suppressed { pattern, count, time, text } => {
+                    let at = self.monotone(&id, time);
+                    self.take_suppressed(&id, &pattern, count, at, text);
+                }
+                Event::Gap { lost } => self.stats.lost += lost,
+            }
+        }
+    }
+
+    fn take_signal(
+        &mut self,
+        id: &SourceId,
+        mut signal: Signal,
+        truth: Option<Truth>,
+    ) {
+        let Some(pattern) = self.set.get(&signal.pattern).cloned() else {
+            self.stats.unknown += 1;
+            return;
+        };
+        signal.time = self.monotone(id, signal.time);
+        let is_note = pattern.benign || pattern.severity == Severity::Info;
+        match (signal.effect, truth) {
+            (Effect::Note, _) => self.stats.notes += 1,
+            (Effect::Open | Effect::History, _) if is_note => {
+                self.stats.notes += 1;
+            }
+            (Effect::Evidence, _) => self.take_evidence(&pattern, &signal),
+            (Effect::Proof(i), _) => self.take_proof(&pattern, &signal, i),
+            (_, Some(truth)) => {
+                self.take_state(id, &pattern, signal, truth);
+            }
+            (Effect::History, None) => {
+                self.take_history(id, &pattern, signal);
+            }
+            (Effect::Open, None) => self.take_open(id, &pattern, signal),
+        }
+    }
+
+    /// The time of an observation, not before the last one of its source
+    /// unless the wall clock stepped back since.
+    fn monotone(&mut self, id: &SourceId, time: Timestamp) -> Timestamp {
+        let horizon = self.now.wall.max(time);
+        let last = self.clocks.entry(id.clone()).or_insert(time);
+        *last = (*last).min(horizon).max(time);
+        *last
+    }
+
+    fn take_open(&mut self, id: &SourceId, pattern: &Pattern, signal: Signal) {
+        if signal.count == 0 {
+            return self.take_evidence(pattern, &signal);
+        }
+        let Some(key) = self.see(id, pattern, &signal) else { return };
+        let occasion = Occasion {
+            at: signal.time,
+            wall: self.now.wall,
+            count: signal.count,
+            value: Some(signal.value.as_deref().unwrap_or("")),
+            real: !signal.injected,
+        };
+        self.count(&key, pattern, occasion);
+    }
+
+    /// Files an observation with its fault, which is made if there is none;
+    /// `None` when there is no room for it.
+    fn see(
+        &mut self,
+        id: &SourceId,
+        pattern: &Pattern,
+        signal: &Signal,
+    ) -> Option<FaultKey> {
+        let key = FaultKey {
+            pattern: pattern.name.clone(),
+            part: signal.part.clone(),
+        };
+        if self.table.get(&key).is_none() {
+            let stage = self.stage_of(pattern);
+            let mut fault = new_fault(pattern, key.clone(), signal, stage);
+            fault.last_boot = self.options.boot.clone();
+            let row = Row::new(fault, self.now.boot);
+            if !self.table.insert(row, &mut self.stats.evicted) {
+                self.stats.refused += 1;
+                return None;
+            }
+        }
+        let (boot, now) = (self.options.boot.clone(), self.now.boot);
+        let row = self.table.get_mut(&key)?;
+        row.touched = now;
+        let fault = &mut row.fault;
+        if fault.last_boot != boot {
+            fault.last_boot = boot;
+            fault.history_seen.clear();
+        }
+        if !fault.sources.contains(id) && fault.sources.len() < SOURCES_MAX {
+            fault.sources.push(id.clone());
+        }
+        fault.last_seen = fault.last_seen.max(signal.time);
+        fault.suspects.clone_from(&signal.suspects);
+        fault.parents.clone_from(&signal.parents);
+        fault.captures.clone_from(&signal.captures);
+        keep(fault, evidence(signal));
+        let unraised = [Phase::Tolerated, Phase::Cleared];
+        if !signal.injected && !unraised.contains(&fault.phase) {
+            // Real evidence makes a drill's fault real.
+            fault.injected = false;
+        }
+        if fault.is_filed() {
+            // Only its children's so far; from now on it has its own proofs.
+            proof::replace(fault, pattern.clear.clone());
+        }
+        Some(key)
+    }
+
+    /// Counts errors towards the tolerance; opens or interrupts.
+    fn count(
+        &mut self,
+        key: &FaultKey,
+        pattern: &Pattern,
+        occasion: Occasion<'_>,
+    ) {
+        let Some(row) = self.table.get_mut(key) else { return };
+        let fault = &mut row.fault;
+        fault.total = fault.total.saturating_add(occasion.count);
+        let halved = fault.on_probation();
+        let window = &mut fault.window;
+        let admitted = match fault.phase {
+            Phase::Settling => None,
+            _ => Some(admit(window, pattern, halved, occasion)),
+        };
+        let spent = admitted.is_some_and(|a| a.spent);
+        self.stats.dropped_values += admitted.map_or(0, |a| a.dropped);
+        match (fault.phase, admitted) {
+            (Phase::Tolerated | Phase::Cleared, Some(admitted)) => {
+                // A cleared fault shows its last life until it reopens.
+                if fault.phase == Phase::Tolerated || spent {
+                    fault.count = admitted.errors;
+                }
+                if fault.phase == Phase::Tolerated {
+                    fault.injected = !admitted.real;
+                }
+                if spent {
+                    fault.since_previous_boot = false;
+                }
+                show(fault, pattern);
+                if spent {
+                    self.spend(key, occasion.at, !admitted.real);
+                }
+            }
+            _ => {
+                fault.count = fault.count.saturating_add(occasion.count);
+                show(fault, pattern);
+                if spent {
+                    fault.since_previous_boot = false;
+                    self.interrupt(key);
+                }
+            }
+        }
+    }
+
+    /// Text that tells of the past: opens without counting, and never twice
+    /// for the same boot and text.
+    fn take_history(
+        &mut self,
+        id: &SourceId,
+        pattern: &Pattern,
+        signal: Signal,
+    ) {
+        let key = FaultKey {
+            pattern: pattern.name.clone(),
+            part: signal.part.clone(),
+        };
+        let text = fnv1a(signal.text.as_bytes());
+        let is_filed = self.get(&key).is_some_and(|fault| {
+            fault.last_boot == self.options.boot
+                && fault.history_seen.contains(&text)
+        });
+        if is_filed || self.see(id, pattern, &signal).is_none() {
+            return;
+        }
+        let Some(row) = self.table.get_mut(&key) else { return };
+        let fault = &mut row.fault;
+        if fault.history_seen.len() >= HISTORY_TEXTS_MAX {
+            fault.history_seen.remove(0);
+        }
+        fault.history_seen.push(text);
+        match fault.phase {
+            Phase::Tolerated | Phase::Cleared => {
+                fault.since_previous_boot = true;
+                fault.count = signal.count.max(1);
+                fault.total = fault.total.saturating_add(fault.count);
+                let last = fault.window.last_occasion;
+                empty(&mut fault.window, last);
+                show(fault, pattern);
+                self.spend(&key, signal.time, signal.injected);
+            }
+            Phase::Settling | Phase::Withdrawn => {}
+            _ => self.interrupt(&key),
+        }
+    }
+
+    /// Belongs to a block: kept with every fault it may be about.
+    fn take_evidence(&mut self, pattern: &Pattern, signal: &Signal) {
+        let part = &signal.part;
+        let keys = self.table.keys(|row| {
+            let fault = &row.fault;
+            fault.component == pattern.component
+                && fault.phase != Phase::Cleared
+                && (part.is_within(&fault.key.part)
+                    || fault.key.part.is_within(part))
+        });
+        for key in keys {
+            if let Some(row) = self.table.get_mut(&key) {
+                keep(&mut row.fault, evidence(signal));
+            }
+        }
+    }
+
+    /// A recovery observation about a part, for the pattern's faults on it
+    /// and on parts within it.
+    fn take_proof(&mut self, pattern: &Pattern, signal: &Signal, i: u8) {
+        let keys: Vec<FaultKey> = self
+            .table
+            .of(&pattern.name)
+            .filter(|row| row.fault.key.part.is_within(&signal.part))
+            .map(|row| row.fault.key.clone())
+            .collect();
+        for key in keys {
+            self.prove(&key, signal, i);
+        }
+    }
+
+    fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {
+        let Some(row) = self.table.get_mut(key) else { return };
+        let holds = row.truth == Truth::True;
+        let fault = &mut row.fault;
+        let hold = match fault.clear.get(usize::from(i)) {
+            Some(Proof::Recovered { hold }) => *hold,
+            // The rules changed between match and step.
+            _ => return,
+        };
+        // A state that a source still finds is not over.
+        if holds {
+            return;
+        }
+        keep(fault, evidence(signal));
+        match fault.phase {
+            Phase::Tolerated => self.forget(key),
+            Phase::Cleared => empty(&mut fault.window, None),
+            Phase::Withdrawn => {}
+            _ if fault.locked => {}
+            Phase::Settling if hold.is_zero() => {
+                self.end_quietly(key, Ended::Recovered);
+            }
+            _ if hold.is_zero() => self.end(key, Ended::Recovered),
+            _ => {
+                if !fault.begun.contains(&i) {
+                    fault.begun.push(i);
+                }
+                self.recovering(key);
+            }
+        }
+    }
+
+    /// Lines that the kernel left out: they count for the part of that
+    /// pattern that was seen last.
+    fn take_suppressed(
+        &mut self,
+        id: &SourceId,
+        name: &Arc<str>,
+        count: u64,
+        at: Timestamp,
+        text: String,
+    ) {
+        let Some(pattern) = self.set.get(name).cloned() else {
+            self.stats.unknown += 1;
+            return;
+        };
+        let near = |fault: &&Fault| {
+            let ago = at.since(fault.last_seen);
+            let ahead = fault.last_seen.since(at);
+            ago.max(ahead) <= SUPPRESSED_WITHIN && fault.sources.contains(id)
+        };
+        let faults = self.table.of(name).map(|row| &row.fault);
+        let last = faults.filter(near).max_by_key(|f| f.last_seen);
+        let Some(key) = last.map(|fault| fault.key.clone()) else {
+            self.stats.unplaced = self.stats.unplaced.saturating_add(count);
+            return;
+        };
+        let now = self.now;
+        let Some(row) = self.table.get_mut(&key) else { return };
+        row.touched = now.boot;
+        let fault = &mut row.fault;
+        fault.last_seen = fault.last_seen.max(at);
+        keep(fault, Evidence { time: at, approximate: false, text });
+        // They are as real as the line they follow.
+        let real = !fault.injected;
+        let wall = now.wall;
+        let occasion = Occasion { at, wall, count, value: None, real };
+        if count > 0 {
+            self.count(&key, &pattern, occasion);
+        }
+    }
+
+    /// A state source tells how it finds a pattern on a part.
+    fn take_state(
+        &mut self,
+        id: &SourceId,
+        pattern: &Pattern,
+        signal: Signal,
+        truth: Truth,
+    ) {
+        let key = FaultKey {
+            pattern: pattern.name.clone(),
+            part: signal.part.clone(),
+        };
+        if truth != Truth::True {
+            return self.state_ceased(&key, truth);
+        }
+        // Told again after a restart, it is the same as before; told while
+        // a proof runs, it is back.
+        let is_new = match self.table.get(&key) {
+            None => true,
+            Some(row) => {
+                let fault = &row.fault;
+                let is_over = fault.phase == Phase::Cleared
+                    && fault.held.read(self.now.boot).is_zero();
+                row.truth == Truth::False || is_over || !fault.begun.is_empty()
+            }
+        };
+        if !is_new {
+            self.resume(&key, &signal);
+            return;
+        }
+        let Some(key) = self.see(id, pattern, &signal) else { return };
+        let Some(row) = self.table.get_mut(&key) else { return };
+        row.truth = Truth::True;
+        row.drilled = signal.injected;
+        let fault = &mut row.fault;
+        fault.total = fault.total.saturating_add(signal.count.max(1));
+        match fault.phase {
+            Phase::Active | Phase::Recovering | Phase::Explained => {
+                fault.count = fault.count.saturating_add(signal.count.max(1));
+                show(fault, pattern);
+                self.interrupt(&key);
+            }
+            _ => {
+                fault.held.reset();
+                if fault.phase == Phase::Tolerated {
+                    fault.count = signal.count.max(1);
+                    fault.injected = signal.injected;
+                }
+                show(fault, pattern);
+                self.finish_lasting(&key);
+            }
+        }
+    }
+
+    /// The state is told again as it was.
+    fn resume(&mut self, key: &FaultKey, signal: &Signal) {
+        let now = self.now.boot;
+        if let Some(row) = self.table.get_mut(key) {
+            row.truth = Truth::True;
+            row.drilled = signal.injected;
+            row.touched = now;
+        }
+        self.finish_lasting(key);
+    }
+
+    /// The state does not hold, or cannot be told.
+    fn state_ceased(&mut self, key: &FaultKey, truth: Truth) {
+        let now = self.now.boot;
+        let Some(row) = self.table.get_mut(key) else { return };
+        row.truth = truth;
+        row.touched = now;
+        if truth == Truth::Unknown {
+            return;
+        }
+        let fault = &mut row.fault;
+        fault.held.reset();
+        match fault.phase {
+            Phase::Tolerated if is_empty(&fault.window) => self.forget(key),
+            Phase::Settling => self.end_quietly(key, Ended::Recovered),
+            _ if proof::may_run(fault) => {
+                let normal = |p: &Proof| matches!(p, Proof::Normal(_));
+                if let Some(i) = fault.clear.iter().position(normal) {
+                    let i = proof::index(i);
+                    if !fault.begun.contains(&i) {
+                        fault.begun.push(i);
+                    }
+                }
+                self.recovering(key);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A fault that has just been seen for the first time.
+pub(super) fn new_fault(
+    pattern: &Pattern,
+    key: FaultKey,
+    signal: &Signal,
+    stage: crate::patterns::set::Stage,
+) -> Fault {
+    Fault {
+        key,
+        phase: Phase::Tolerated,
+        component: pattern.component.clone(),
+        base_severity: pattern.severity,
+        severity: pattern.severity,
+        base_quarantine: pattern.quarantine,
+        quarantine: pattern.quarantine,
+        condition: pattern.condition.clone(),
+        stage,
+        suspects: Vec::new(),
+        sources: Vec::new(),
+        clear: pattern.clear.clone(),
+        pattern_hash: pattern.hash,
+        summary: String::new(),
+        advice: String::new(),
+        runbook: pattern.runbook.clone(),
+        captures: Default::default(),
+        parents: Vec::new(),
+        first: evidence(signal),
+        last: Default::default(),
+        last_seen: signal.time,
+        last_boot: Default::default(),
+        count: 0,
+        total: 0,
+        since_previous_boot: false,
+        history_seen: Vec::new(),
+        opened: None,
+        ended: None,
+        proof: None,
+        explained_by: None,
+        children: Vec::new(),
+        relapses: Default::default(),
+        locked: false,
+        injected: signal.injected,
+        window: Window::default(),
+        held: Default::default(),
+        active: Default::default(),
+        proofs: vec![Default::default(); pattern.clear.len()],
+        begun: Vec::new(),
+        settling: Default::default(),
+        probation: None,
+        probation_length: pattern.probation,
+    }
+}
+
+/// Fills in what people read.
+pub(super) fn show(fault: &mut Fault, pattern: &Pattern) {
+    let count = fault.count;
+    fault.summary = pattern.summary.show(&fault.captures, count);
+    fault.advice = pattern.advice.show(&fault.captures, count);
+}
+
+fn evidence(signal: &Signal) -> Evidence {
+    Evidence {
+        time: signal.time,
+        approximate: signal.approximate,
+        text: signal.text.clone(),
+    }
+}
+
+/// Keeps the first and the last few.
+fn keep(fault: &mut Fault, evidence: Evidence) {
+    if fault.total == 0 && fault.first == evidence {
+        return;
+    }
+    if fault.last.len() >= LAST_EVIDENCE {
+        fault.last.pop_front();
+    }
+    fault.last.push_back(evidence);
+}

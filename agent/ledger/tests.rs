@@ -1,0 +1,1 @@
+//! The rules of a fault's life, one test each.

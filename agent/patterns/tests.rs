@@ -1,0 +1,222 @@
+//! Tests of the way from a pattern file's text to signals.
+
+use super::compile::compile;
+use super::diagnostic::Diagnostic;
+use super::matcher::{Scratch, Taken};
+use super::parse::{SourceFile, parse};
+use super::set::PatternSet;
+use crate::kernel::KernelRecord;
+use crate::signal::{Effect, Event, Signal};
+use crate::time::Timestamp;
+
+/// A file with one pattern after another; each gets what it lacks.
+fn file(patterns: &str) -> String {
+    format!("version: 1\ncomponent: disk\npatterns:\n{patterns}")
+}
+
+fn try_set(text: &str) -> Result<PatternSet, Vec<Diagnostic>> {
+    let source = SourceFile {
+        name: "t.yaml".into(),
+        text: text.as_bytes().to_vec(),
+        builtin: false,
+    };
+    compile(&[parse(&source).map_err(|d| vec![d])?]).map(|(set, _)| set)
+}
+
+fn set(patterns: &str) -> PatternSet {
+    try_set(&file(patterns)).unwrap_or_else(|found| {
+        let all: Vec<String> = found.iter().map(|d| d.to_string()).collect();
+        panic!("{}", all.join("\n"))
+    })
+}
+
+fn complaints(text: &str) -> String {
+    let found = try_set(text).err().unwrap_or_default();
+    let all: Vec<String> = found.iter().map(|d| d.to_string()).collect();
+    all.join("\n")
+}
+
+fn offer(
+    set: &PatternSet,
+    text: &str,
+    form: &'static str,
+) -> (Taken, Vec<Event>) {
+    let mut out = Vec::new();
+    let record = KernelRecord {
+        text: text.as_bytes(),
+        form,
+        level: Some(3),
+        subsystem: b"",
+        device: b"",
+        time: Timestamp(7),
+        approximate: false,
+        injected: false,
+    };
+    let taken =
+        set.matcher.observe_kernel(&record, &mut Scratch::default(), &mut out);
+    (taken, out)
+}
+
+fn signals(set: &PatternSet, text: &str) -> Vec<Signal> {
+    let matched = |e| match e {
+        Event::Match(s) => Some(s),
+        _ => None,
+    };
+    offer(set, text, "none").1.into_iter().filter_map(matched).collect()
+}
+
+const ERROR: &str = r"
+  - name: io-error
+    summary: '{count} errors on {dev}'
+    severity: error
+    source: kmsg
+    where:
+      message:
+        - '^I/O error, dev (?<dev>(?&blk)), sector \d+(?: x(?<count>\d+))?'
+        - '^end_request: I/O error, dev (?<dev>(?&blk)), sector'
+    part: ['disk/{dev}', node/disk]
+    count: '{count}'
+    callbacks: [print_req_error]
+    clear:
+      - recovered: { where: { message: '^disk (?<dev>(?&blk)) is well' }, hold: 1m }
+      - replaced
+    advice: look
+";
+
+#[test]
+fn both_wordings_give_the_part_and_the_count() {
+    let set = set(ERROR);
+    let first = &signals(&set, "I/O error, dev sda, sector 12 x30")[0];
+    assert_eq!((first.part.as_str(), first.count), ("disk/sda", 30));
+    let old = &signals(&set, "end_request: I/O error, dev sdb, sector 0")[0];
+    assert_eq!((old.part.as_str(), old.count), ("disk/sdb", 1));
+    assert_eq!(old.effect, Effect::Open);
+}
+
+#[test]
+fn text_before_the_anchor_is_not_a_match() {
+    let set = set(ERROR);
+    assert_eq!(signals(&set, "x I/O error, dev sda, sector 12"), []);
+}
+
+#[test]
+fn each_line_of_a_record_is_matched() {
+    let set = set(ERROR);
+    let both = "I/O error, dev sda, sector 1\nI/O error, dev sdb, sector 2";
+    let parts: Vec<String> =
+        signals(&set, both).iter().map(|s| s.part.to_string()).collect();
+    assert_eq!(parts, ["disk/sda", "disk/sdb"]);
+}
+
+#[test]
+fn an_expression_with_a_newline_sees_the_whole_record() {
+    let set = set(r"
+  - name: block
+    summary: s
+    severity: error
+    source: kmsg
+    where: { message: '^GPU at (?<bdf>(?&bdf))\nhas fallen off the bus' }
+    part: 'gpu/{bdf}'
+    clear: [replaced]
+    advice: a
+");
+    let text = "GPU at 0000:3b:00.0\nhas fallen off the bus";
+    assert_eq!(signals(&set, text)[0].part.as_str(), "gpu/0000:3b:00.0");
+    assert_eq!(signals(&set, "GPU at 0000:3b:00.0"), []);
+}
+
+#[test]
+fn a_record_with_user_text_reaches_only_patterns_that_name_its_form() {
+    let plain = set(ERROR);
+    let line = "I/O error, dev sda, sector 1";
+    assert_eq!(offer(&plain, line, "segfault"), (Taken::Nothing, vec![]));
+    let naming = set(&ERROR.replace(
+        "    where:\n",
+        "    where:\n      form: [none, hung-task]\n",
+    ));
+    assert_eq!(offer(&naming, line, "none").0, Taken::Taken);
+    assert_eq!(offer(&naming, line, "hung-task").0, Taken::Taken);
+    assert_eq!(offer(&naming, line, "segfault").0, Taken::Nothing);
+    // Not split in lines: a newline in a name must not start a clean line.
+    let forged = format!("task x\n{line}");
+    assert_eq!(offer(&naming, &forged, "hung-task").0, Taken::Nothing);
+}
+
+#[test]
+fn a_recovery_line_is_a_proof_of_the_same_part() {
+    let set = set(ERROR);
+    let proof = &signals(&set, "disk sda is well")[0];
+    assert_eq!(proof.effect, Effect::Proof(0));
+    assert_eq!(proof.part.as_str(), "disk/sda");
+}
+
+#[test]
+fn suppressed_callbacks_belong_to_the_pattern_that_names_them() {
+    let set = set(ERROR);
+    let (taken, events) =
+        offer(&set, "print_req_error: 12 callbacks suppressed", "none");
+    assert_eq!(taken, Taken::Taken);
+    assert!(matches!(&events[0], Event::Suppressed { count: 12, pattern, .. }
+        if &**pattern == "io-error"));
+    let other = offer(&set, "net_ratelimit: 3 callbacks suppressed", "none");
+    assert_eq!(other, (Taken::Benign, vec![]));
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_at_once() {
+    let text = file(
+        &ERROR
+            .replace("{dev}'\n    severity", "{drv}'\n    severity")
+            .replace("dev (?<dev>(?&blk)), sector\\d", "dev")
+            .replace("advice: look", "tolerate: 3 per day"),
+    );
+    let told = complaints(&text);
+    assert!(told.contains("nothing is captured as `drv`"), "{told}");
+    assert!(told.contains("did you mean {dev}?"), "{told}");
+    assert!(told.contains("cannot read `3 per day`"), "{told}");
+    assert!(told.contains("`advice` is missing"), "{told}");
+}
+
+#[test]
+fn moving_a_pattern_does_not_change_its_hash_but_editing_does() {
+    let a = set(ERROR);
+    let moved = set(&format!("\n  # a comment\n{ERROR}"));
+    let edited = set(&ERROR.replace("severity: error", "severity: fatal"));
+    assert_eq!(
+        a.get("io-error").unwrap().hash,
+        moved.get("io-error").unwrap().hash
+    );
+    assert_ne!(
+        a.get("io-error").unwrap().hash,
+        edited.get("io-error").unwrap().hash
+    );
+}
+
+#[test]
+fn the_built_in_packs_have_nothing_to_complain_of() {
+    let files: Vec<_> = super::builtin::files()
+        .iter()
+        .map(|f| parse(f).unwrap_or_else(|d| panic!("{d}")))
+        .collect();
+    let found = match compile(&files) {
+        Ok((_, warnings)) => warnings,
+        Err(found) => found,
+    };
+    let all: Vec<String> = found.iter().map(|d| d.to_string()).collect();
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn the_built_in_expressions_compile_within_their_limits() {
+    for source in super::builtin::files() {
+        let mut file = parse(&source).unwrap_or_else(|d| panic!("{d}"));
+        // As an SRE's file, every expression is compiled when it is loaded.
+        file.builtin = false;
+        let alone = match compile(&[file]) {
+            Ok((_, found)) | Err(found) => found,
+        };
+        for d in alone {
+            assert!(!d.message.contains("too large"), "{d}");
+        }
+    }
+}

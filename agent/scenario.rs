@@ -1,0 +1,122 @@
+//! Runs the scenarios of pattern files: lines with times, and the exact sets
+//! of faults that must come of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::drive::Drive;
+use crate::ledger::{Change, ChangeKind};
+use crate::patterns::diagnostic::{Diagnostic, Level};
+use crate::patterns::examples::Outcome;
+use crate::patterns::file::RawScenario;
+use crate::patterns::located::Place;
+use crate::patterns::parse::ParsedFile;
+use crate::patterns::set::PatternSet;
+use crate::time::{Timestamp, parse_duration};
+
+/// When scenarios begin: any wall time does, and a fixed one repeats.
+const START: Timestamp = Timestamp(1_700_000_000_000_000);
+
+/// What a scenario promises, and what came of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Life {
+    raised: BTreeSet<String>,
+    explained: BTreeSet<String>,
+    cleared: BTreeMap<String, String>,
+}
+
+/// Runs every scenario of one file.
+pub fn run(file: &ParsedFile, set: &Arc<PatternSet>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for scenario in &file.file.scenarios {
+        outcome.ran += 1;
+        let mut fail = |place: Place, message: String| {
+            let message =
+                format!("scenario {}: {message}", scenario.value.name);
+            outcome.failed.push(Diagnostic::new(
+                Level::Error,
+                &file.name,
+                &file.text,
+                place,
+                message,
+            ));
+        };
+        match live(&scenario.value, set) {
+            Err((place, message)) => fail(place, message),
+            Ok(life) => {
+                for message in differences(&scenario.value, &life) {
+                    fail(scenario.place, message);
+                }
+            }
+        }
+    }
+    outcome
+}
+
+fn live(
+    scenario: &RawScenario,
+    set: &Arc<PatternSet>,
+) -> Result<Life, (Place, String)> {
+    let mut drive = Drive::new(set.clone(), START);
+    let mut life = Life::default();
+    for step in &scenario.lines {
+        let at = parse_duration(&step.at.value);
+        let at = at.map_err(|message| (step.at.place, message))?;
+        life.take(drive.advance(START.plus(at)));
+        if step.boot {
+            life.take(drive.boot());
+        }
+        if let Some(line) = &step.line {
+            life.take(drive.kernel_text(line.as_bytes(), None).changes);
+        }
+    }
+    Ok(life)
+}
+
+impl Life {
+    fn take(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let name = change.fault.key.to_string();
+            match change.kind {
+                ChangeKind::Opened { .. } => {
+                    self.raised.insert(name);
+                }
+                ChangeKind::Explained { .. } => {
+                    self.explained.insert(name);
+                }
+                ChangeKind::Cleared(ended) => {
+                    self.cleared.insert(name, ended.to_string());
+                }
+                ChangeKind::Escalated
+                | ChangeKind::Recovering
+                | ChangeKind::Interrupted
+                | ChangeKind::OffProbation
+                | ChangeKind::Withdrawn => {}
+            }
+        }
+    }
+}
+
+/// What should have come and did not, and what came and should not have.
+fn differences(scenario: &RawScenario, life: &Life) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut compare =
+        |what: &str, want: &BTreeSet<String>, got: &BTreeSet<String>| {
+            for missing in want.difference(got) {
+                all.push(format!("`{missing}` was not {what}"));
+            }
+            for extra in got.difference(want) {
+                all.push(format!("`{extra}` was {what} unexpectedly"));
+            }
+        };
+    let set = |list: &[String]| list.iter().cloned().collect();
+    compare("raised", &set(&scenario.raised), &life.raised);
+    compare("explained", &set(&scenario.explained), &life.explained);
+    let pair = |(fault, proof): (&String, &String)| format!("{fault}: {proof}");
+    compare(
+        "cleared",
+        &scenario.cleared.iter().map(pair).collect(),
+        &life.cleared.iter().map(pair).collect(),
+    );
+    all
+}

@@ -1,0 +1,412 @@
+//! The kernel's log, from `/dev/kmsg`.
+//!
+//! One read(2) gives one record. The ring is the kernel's, and its own buffer:
+//! whatever the agent cannot take at once stays there, and what the ring has
+//! overwritten before it was read is counted exactly, by the sequence numbers.
+//! Semantics: Documentation/ABI/testing/dev-kmsg and devkmsg_read in
+//! kernel/printk/printk.c.
+//!
+//! A record that no pattern takes costs a read, a parse and a match: no
+//! allocation, no clock, no lock.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use super::forward::looks_like_trouble;
+use super::kmsg_cont::Fragments;
+use super::kmsg_open::{OpenError, boot_id};
+use super::kmsg_record::{Record, parse, unescape};
+use super::stop::{Woken, wait};
+use super::{Context, Counters, End, Failure};
+use crate::clock;
+use crate::forms;
+use crate::kernel::KernelRecord;
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::signal::{Event, Position, SourceId};
+use crate::time::{Now, Timestamp, Uptime};
+
+/// A record with its escapes and dictionary takes up to 8 KiB
+/// (CONSOLE_EXT_LOG_MAX); a smaller buffer would lose it (EINVAL).
+const BUFFER: usize = 16 * 1024;
+
+/// How many records are read before a batch ends: bounds what a restart
+/// would read again, and how old a batch's one clock reading can be.
+const RECORDS_MAX: u32 = 512;
+
+/// How many events a batch holds before it is sent.
+const EVENTS_MAX: usize = 64;
+
+/// How often a position without events is sent.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// A record read so soon after the wake-up that announced it happened now;
+/// after a longer stall (a full queue) its own time stamp says more.
+const LIVE: Duration = Duration::from_secs(2);
+
+/// Where the kernel's log is and whose records count.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The device.
+    pub path: PathBuf,
+    /// The file with this boot's id.
+    pub boot_id: PathBuf,
+    /// Whether records that user space wrote are taken for the kernel's, as
+    /// drills need it.
+    pub accept_userspace: bool,
+    /// The size of the read buffer; only tests make it smaller.
+    pub buffer: usize,
+}
+
+impl Options {
+    /// The host's log, below `root`.
+    pub fn under(root: &Path) -> Options {
+        Options {
+            path: root.join("dev/kmsg"),
+            boot_id: root.join("proc/sys/kernel/random/boot_id"),
+            accept_userspace: false,
+            buffer: BUFFER,
+        }
+    }
+}
+
+/// Where the source stands: which record of which boot it read last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    boot: String,
+    seq: u64,
+}
+
+/// Opens the log for reading, without waiting for records.
+///
+/// # Errors
+/// When it may not or cannot be opened; the text says what is missing.
+pub fn open(options: &Options) -> Result<File, OpenError> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    let path = &options.path;
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    opened.map_err(|error| OpenError::of(path, error))
+}
+
+/// Reads records until told to stop.
+///
+/// # Errors
+/// When the device cannot be opened or read.
+pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
+    let file = open(options).map_err(|e| Failure(e.to_string()))?;
+    let boot = boot_id(&options.boot_id)?;
+    let id = SourceId::from("kmsg");
+    context.up(&id)?;
+    let mut reading = Reading::new(options, context, id, boot);
+    reading.follow(&file)
+}
+
+/// The state of one run over the log.
+struct Reading<'c> {
+    context: &'c mut Context,
+    accept_userspace: bool,
+    buffer: usize,
+    id: SourceId,
+    counters: Arc<Counters>,
+    boot: String,
+    /// The number of the next record, if that is known.
+    expected: Option<u64>,
+    /// The last record read in this run.
+    last: Option<u64>,
+    /// The last record whose position was sent, and when.
+    marked: Option<u64>,
+    marked_at: Uptime,
+    moment: Moment,
+    /// Whether everything in the ring has been read once.
+    caught_up: bool,
+    woken_at: Uptime,
+    batch: Batch,
+    fragments: Fragments,
+    scratch: Scratch,
+    unescaped: Vec<u8>,
+}
+
+/// What has come since the last flush.
+#[derive(Default)]
+struct Batch {
+    events: Vec<Event>,
+    observations: u64,
+    matches: u64,
+    lost: u64,
+    invalid: u64,
+}
+
+/// The one clock reading of a batch.
+#[derive(Clone, Copy, Default)]
+struct Moment {
+    now: Now,
+    /// The wall clock at the kernel's time 0.
+    base: Timestamp,
+    /// Whether what is read now has just happened.
+    live: bool,
+}
+
+/// Why a drain ended.
+#[derive(PartialEq)]
+enum Drained {
+    /// The ring has no more.
+    Empty,
+    /// The batch is full.
+    Full,
+}
+
+impl<'c> Reading<'c> {
+    fn new(
+        options: &Options,
+        context: &'c mut Context,
+        id: SourceId,
+        boot: String,
+    ) -> Reading<'c> {
+        let stored = context.positions.get(&id);
+        let mark = stored.and_then(|p| serde_json::from_str::<Mark>(&p.0).ok());
+        // A position of another boot says nothing of this one: all of the
+        // ring is new.
+        let seq = mark.filter(|mark| mark.boot == boot).map(|mark| mark.seq);
+        Reading {
+            counters: context.counters(&id),
+            accept_userspace: options.accept_userspace,
+            buffer: options.buffer,
+            context,
+            id,
+            boot,
+            expected: seq.map(|seq| seq.saturating_add(1)),
+            last: None,
+            marked: seq,
+            marked_at: clock::boot(),
+            moment: Moment::default(),
+            caught_up: false,
+            woken_at: Uptime::default(),
+            batch: Batch::default(),
+            fragments: Fragments::default(),
+            scratch: Scratch::default(),
+            unescaped: Vec::new(),
+        }
+    }
+
+    fn follow(&mut self, file: &File) -> Result<End, Failure> {
+        let mut buffer = vec![0; self.buffer];
+        loop {
+            self.context.patterns.refresh();
+            self.look_at_the_clock();
+            let drained = self.drain(file, &mut buffer)?;
+            let stop = self.context.stop.is_told();
+            let empty = drained == Drained::Empty;
+            self.flush(stop || (empty && self.context.once))?;
+            if stop {
+                return Ok(End::Stopped);
+            }
+            if !empty {
+                continue;
+            }
+            self.caught_up = true;
+            self.counters.succeeded(self.moment.now.wall);
+            if self.context.once || self.wait(file)? == Woken::Stop {
+                return Ok(End::Stopped);
+            }
+        }
+    }
+
+    /// Waits for records; a position not yet sent is sent when its time has
+    /// come.
+    fn wait(&mut self, file: &File) -> Result<Woken, Failure> {
+        let fd = || Some((file.as_fd(), PollFlags::POLLIN));
+        let mut woken = Woken::Timeout;
+        if self.is_unmarked() {
+            let passed = clock::boot().since(self.marked_at);
+            let rest = MARK_EVERY.saturating_sub(passed);
+            woken = wait(&self.context.stop, fd(), Some(rest));
+            if woken != Woken::Ready {
+                self.flush(true)?;
+            }
+        }
+        if woken == Woken::Timeout {
+            woken = wait(&self.context.stop, fd(), None);
+        }
+        self.woken_at = clock::boot();
+        Ok(woken)
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = clock::now();
+        let monotonic = Duration::from_micros(clock::monotonic());
+        self.moment = Moment {
+            now,
+            base: now.wall.minus(monotonic),
+            live: self.caught_up && now.boot.since(self.woken_at) < LIVE,
+        };
+    }
+
+    fn drain(
+        &mut self,
+        mut file: &File,
+        buffer: &mut [u8],
+    ) -> Result<Drained, Failure> {
+        for _ in 0..RECORDS_MAX {
+            let error = match file.read(buffer) {
+                Ok(0) => return Err(Failure("the log has ended".into())),
+                Ok(n) => {
+                    self.take(&buffer[..n]);
+                    if self.batch.events.len() >= EVENTS_MAX {
+                        return Ok(Drained::Full);
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN) => return Ok(Drained::Empty),
+                // Ours was overwritten and the next read gives the oldest
+                // kept: the gap shows in its number. Or a signal.
+                Some(Errno::EPIPE | Errno::EINTR) => {}
+                Some(Errno::EINVAL) => self.too_long(),
+                _ => return Err(Failure::of("failed to read", &error)),
+            }
+        }
+        Ok(Drained::Full)
+    }
+
+    /// A record did not fit the buffer; the kernel has moved on behind it
+    /// (devkmsg_read advances before it looks at the length).
+    fn too_long(&mut self) {
+        self.batch.invalid += 1;
+        // Where nothing was read yet it may be one that was read before the
+        // restart; if it was not, the gap shows in the next number.
+        if self.last.is_some() {
+            self.expected = self.expected.map(|seq| seq.saturating_add(1));
+            self.gap(1);
+        }
+    }
+
+    fn gap(&mut self, lost: u64) {
+        self.batch.lost += lost;
+        self.batch.events.push(Event::Gap { lost });
+        self.fragments.clear();
+    }
+
+    /// Takes what one read gave.
+    fn take(&mut self, raw: &[u8]) {
+        let Ok(record) = parse(raw) else {
+            self.batch.invalid += 1;
+            if self.last.is_some() {
+                self.expected = self.expected.map(|seq| seq.saturating_add(1));
+            }
+            return;
+        };
+        if let Some(expected) = self.expected {
+            if record.seq < expected {
+                return; // read before the restart
+            }
+            if record.seq > expected {
+                self.gap(record.seq - expected);
+            }
+        }
+        self.expected = Some(record.seq.saturating_add(1));
+        self.last = Some(record.seq);
+        if record.facility != 0 && !self.accept_userspace {
+            return;
+        }
+        self.batch.observations += 1;
+        if record.continues {
+            self.continued(&record);
+        } else {
+            let from = self.batch.events.len();
+            self.observe(&record);
+            self.fragments.remember(&record, &self.batch.events[from..]);
+        }
+    }
+
+    /// Matches the record that `fragment` continues, once more.
+    fn continued(&mut self, fragment: &Record<'_>) {
+        let mut fragments = std::mem::take(&mut self.fragments);
+        if let Some(joined) = fragments.join(fragment) {
+            let from = self.batch.events.len();
+            let whole = Record {
+                level: joined.level,
+                text: &joined.text,
+                subsystem: &joined.subsystem,
+                device: &joined.device,
+                ..*fragment
+            };
+            self.observe(&whole);
+            joined.keep_new(&mut self.batch.events, from);
+        }
+        self.fragments = fragments;
+    }
+
+    fn observe(&mut self, record: &Record<'_>) {
+        let form = forms::form_of(record.text);
+        let moment = self.moment;
+        let printed = Duration::from_micros(record.usec);
+        let time = if moment.live {
+            moment.now.wall
+        } else {
+            moment.base.plus(printed)
+        };
+        let text = unescape(record.text, &mut self.unescaped);
+        let kernel = KernelRecord {
+            text,
+            form,
+            level: Some(record.level),
+            subsystem: record.subsystem,
+            device: record.device,
+            time,
+            approximate: !moment.live,
+            injected: record.facility != 0,
+        };
+        let matcher = &self.context.patterns.set().matcher;
+        let events = &mut self.batch.events;
+        match matcher.observe_kernel(&kernel, &mut self.scratch, events) {
+            Taken::Taken => self.batch.matches += 1,
+            Taken::Benign => {}
+            Taken::Nothing => {
+                if looks_like_trouble(kernel.level, record.subsystem) {
+                    let shaped = form == "none";
+                    self.context.unexplained.note(text, shaped, time);
+                }
+            }
+        }
+    }
+
+    fn is_unmarked(&self) -> bool {
+        self.last.is_some() && self.last != self.marked
+    }
+
+    /// Adds up the batch and sends it if it has events; without events, the
+    /// position if its time has come or `mark` says so.
+    fn flush(&mut self, mark: bool) -> Result<(), Failure> {
+        let batch = std::mem::take(&mut self.batch);
+        let counters = &self.counters;
+        Counters::add(&counters.observations, batch.observations);
+        Counters::add(&counters.matches, batch.matches);
+        Counters::add(&counters.lost, batch.lost);
+        Counters::add(&counters.invalid, batch.invalid);
+        let now = self.moment.now.boot;
+        let due = self.is_unmarked()
+            && (mark || now.since(self.marked_at) >= MARK_EVERY);
+        if batch.events.is_empty() && !due {
+            return Ok(());
+        }
+        let position = self.last.or(self.marked).map(|seq| {
+            let mark = Mark { boot: self.boot.clone(), seq };
+            let text = serde_json::to_string(&mark);
+            Position(text.expect("a string and a number are valid JSON"))
+        });
+        self.marked = self.last.or(self.marked);
+        self.marked_at = now;
+        Ok(self.context.send(&self.id, batch.events, position)?)
+    }
+}

@@ -1,0 +1,183 @@
+//! Continuation fragments: `c` records that belong to an earlier one.
+//!
+//! A record is matched at once, never held back for a fragment that may not
+//! come; when one does, the joined text is matched again and only what is new
+//! in it counts. So the texts of the last few records are remembered, by
+//! caller where the kernel tells it, since other records may stand between.
+//! Pure.
+
+use std::sync::Arc;
+
+use super::kmsg_record::Record;
+use crate::parts::ids::PartId;
+use crate::signal::Event;
+
+/// How many callers' last records are remembered: a fragment is separated
+/// from its record by what other CPUs print meanwhile, which is little.
+const SLOTS: usize = 8;
+
+/// The longest joined text, as it would be escaped in one record
+/// (CONSOLE_EXT_LOG_MAX); what is beyond is left out.
+const JOINED_MAX: usize = 8192;
+
+/// One caller's last record, as far as it has come.
+#[derive(Debug, Default)]
+pub struct Joined {
+    caller: Vec<u8>,
+    used: bool,
+    /// The text so far, escaped.
+    pub text: Vec<u8>,
+    /// Its SUBSYSTEM=.
+    pub subsystem: Vec<u8>,
+    /// Its DEVICE=.
+    pub device: Vec<u8>,
+    /// Its log level; a fragment has none of its own.
+    pub level: u8,
+    /// Whether user space wrote it.
+    pub injected: bool,
+    /// What its matches have given so far.
+    given: Vec<(Arc<str>, PartId)>,
+}
+
+/// The last records, by caller.
+#[derive(Debug, Default)]
+pub struct Fragments {
+    slots: [Joined; SLOTS],
+    next: usize,
+}
+
+impl Fragments {
+    /// Remembers a record that may be continued, and what it gave.
+    pub fn remember(&mut self, record: &Record<'_>, events: &[Event]) {
+        let slot = match self.find(record.caller) {
+            Some(slot) => slot,
+            None => {
+                let slot = self.next;
+                self.next = (self.next + 1) % SLOTS;
+                slot
+            }
+        };
+        let slot = &mut self.slots[slot];
+        slot.used = true;
+        set(&mut slot.caller, record.caller);
+        set(&mut slot.text, record.text);
+        set(&mut slot.subsystem, record.subsystem);
+        set(&mut slot.device, record.device);
+        slot.level = record.level;
+        slot.injected = record.facility != 0;
+        slot.given.clear();
+        slot.note_given(events);
+    }
+
+    /// Appends a fragment to the record of its caller. `None` when that isn't
+    /// known, or user space continues what the kernel began: a fragment alone
+    /// is no line, since what it begins with may be anyone's text.
+    pub fn join(&mut self, fragment: &Record<'_>) -> Option<&mut Joined> {
+        let slot = self.find(fragment.caller)?;
+        let slot = &mut self.slots[slot];
+        let room = JOINED_MAX.saturating_sub(slot.text.len());
+        let same = slot.injected == (fragment.facility != 0);
+        if !same || room < fragment.text.len() {
+            return None;
+        }
+        slot.text.extend_from_slice(fragment.text);
+        Some(slot)
+    }
+
+    /// Forgets all: what comes next cannot belong to what came before.
+    pub fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.used = false;
+        }
+    }
+
+    fn find(&self, caller: &[u8]) -> Option<usize> {
+        self.slots.iter().position(|s| s.used && s.caller == caller)
+    }
+}
+
+impl Joined {
+    /// Takes out of `events`, from index `from`, what the record has given
+    /// already.
+    pub fn keep_new(&mut self, events: &mut Vec<Event>, from: usize) {
+        let mut at = 0;
+        events.retain(|event| {
+            at += 1;
+            at <= from || !self.has_given(event)
+        });
+        self.note_given(&events[from..]);
+    }
+
+    fn has_given(&self, event: &Event) -> bool {
+        match event {
+            Event::Match(signal) | Event::State(signal, _) => {
+                let same = |(pattern, part): &(Arc<str>, PartId)| {
+                    *pattern == signal.pattern && *part == signal.part
+                };
+                self.given.iter().any(same)
+            }
+            Event::Suppressed { .. } | Event::Gap { .. } => false,
+        }
+    }
+
+    fn note_given(&mut self, events: &[Event]) {
+        for event in events {
+            if let Event::Match(signal) = event {
+                let pattern = Arc::clone(&signal.pattern);
+                self.given.push((pattern, signal.part.clone()));
+            }
+        }
+    }
+}
+
+fn set(buffer: &mut Vec<u8>, text: &[u8]) {
+    buffer.clear();
+    buffer.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::kmsg_record::parse;
+
+    fn record(raw: &str) -> Record<'_> {
+        parse(raw.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_fragment_joins_the_record_of_its_caller() {
+        let mut all = Fragments::default();
+        all.remember(&record("3,1,0,-,caller=T1;one"), &[]);
+        all.remember(&record("4,2,0,-,caller=C2;two"), &[]);
+        let joined = all.join(&record("6,3,0,c,caller=T1; more")).unwrap();
+        assert_eq!((&joined.text[..], joined.level), (&b"one more"[..], 3));
+        let joined = all.join(&record("6,4,0,c,caller=T1;!")).unwrap();
+        assert_eq!(joined.text, b"one more!");
+    }
+
+    #[test]
+    fn a_fragment_of_nobody_known_joins_nothing() {
+        let mut all = Fragments::default();
+        assert!(all.join(&record("6,3,0,c; more")).is_none());
+        all.remember(&record("3,1,0,-,caller=T1;one"), &[]);
+        assert!(all.join(&record("6,3,0,c,caller=T2; more")).is_none());
+        all.clear();
+        assert!(all.join(&record("6,3,0,c,caller=T1; more")).is_none());
+    }
+
+    #[test]
+    fn user_space_cannot_continue_what_the_kernel_began() {
+        let mut all = Fragments::default();
+        all.remember(&record("3,1,0,-;EDAC MC0: "), &[]);
+        assert!(all.join(&record("14,2,0,c;1 UE")).is_none());
+    }
+
+    #[test]
+    fn a_joined_text_is_bounded() {
+        let mut all = Fragments::default();
+        all.remember(&record("3,1,0,-;one"), &[]);
+        let long = format!("3,1,0,c;{}", "x".repeat(5000));
+        assert!(all.join(&record(&long)).is_some());
+        assert!(all.join(&record(&long)).is_none());
+    }
+}

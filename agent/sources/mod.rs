@@ -1,0 +1,130 @@
+//! Sources: threads that make observations, hold them against the patterns,
+//! and send what came of it to the ledger.
+//!
+//! Each source is a function that reads until it is told to stop or fails; it
+//! knows nothing of restarts. The supervisor gives each a thread, tells its
+//! health, and starts it again. What crosses the queue is batches of signals,
+//! gaps and positions; an observation that matches nothing crosses only as
+//! part of a position.
+
+pub mod file;
+pub mod forward;
+pub mod journal;
+pub mod kmsg;
+pub mod kmsg_cont;
+pub mod kmsg_open;
+pub mod kmsg_record;
+pub mod mount;
+pub mod shared;
+pub mod stop;
+pub mod supervisor;
+pub mod text;
+pub mod unexplained;
+
+use std::sync::Arc;
+
+use crate::observation::Source;
+use crate::signal::SourceId;
+
+pub use shared::{Counters, Local, PatternsCell, Stats};
+pub use stop::Stop;
+pub use supervisor::{Context, Running, Shared, start};
+pub use unexplained::Unexplained;
+
+/// One kind of source, as people are told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Which.
+    pub source: Source,
+    /// What it reads, in one sentence.
+    pub doc: &'static str,
+    /// What it needs to be allowed to read that.
+    pub needs: &'static str,
+}
+
+/// Every source, in the order in which they start and are listed.
+pub const SOURCES: &[Spec] = &[
+    Spec {
+        source: Source::Kmsg,
+        doc: "the kernel's log, from /dev/kmsg",
+        needs: "read access to /dev/kmsg, and CAP_SYSLOG where \
+                kernel.dmesg_restrict is 1",
+    },
+    Spec {
+        source: Source::Journal,
+        doc: "the systemd journal, through journalctl",
+        needs: "journalctl, and group systemd-journal or root",
+    },
+    Spec {
+        source: Source::File,
+        doc: "log files, followed through rotation",
+        needs: "read access to the files and their directories",
+    },
+    Spec {
+        source: Source::Mount,
+        doc: "mounted filesystems, from /proc/self/mountinfo",
+        needs: "nothing",
+    },
+];
+
+/// A source with its checked configuration: what the supervisor runs.
+#[derive(Clone, Debug)]
+pub enum Setup {
+    /// The kernel's log.
+    Kmsg(kmsg::Options),
+    /// The systemd journal.
+    Journal(journal::Options),
+    /// Log files.
+    File(file::Options),
+    /// Mounted filesystems.
+    Mount(mount::Options),
+}
+
+impl Setup {
+    /// Which source it sets up.
+    pub fn source(&self) -> Source {
+        match self {
+            Setup::Kmsg(_) => Source::Kmsg,
+            Setup::Journal(_) => Source::Journal,
+            Setup::File(_) => Source::File,
+            Setup::Mount(_) => Source::Mount,
+        }
+    }
+
+    /// The name under which the source as a whole reports its health.
+    pub fn id(&self) -> SourceId {
+        Arc::from(self.source().name())
+    }
+
+    /// Reads until told to stop, or until it fails.
+    fn run(&self, context: &mut Context) -> Result<End, Failure> {
+        match self {
+            Setup::Kmsg(options) => kmsg::run(options, context),
+            Setup::Journal(options) => journal::run(options, context),
+            Setup::File(options) => file::run(options, context),
+            Setup::Mount(options) => mount::run(options, context),
+        }
+    }
+}
+
+/// Why a source ended without failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to, or the ledger is gone, or it had to read only once.
+    Stopped,
+    /// It cannot exist here; why.
+    Absent(String),
+}
+
+/// Why a source failed: what it tells people, and whether it is worth trying
+/// again soon is the supervisor's business.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+impl Failure {
+    /// `what` failed because of `error`.
+    pub fn of(what: impl std::fmt::Display, error: &std::io::Error) -> Failure {
+        Failure(format!("{what}: {error}"))
+    }
+}
