@@ -1,6 +1,42 @@
-//! stub
-use super::{Context, End, Failure};
-use std::path::PathBuf;
+//! Log files, followed through rotation: for hosts whose kernel log reaches
+//! only `/var/log/messages`, and for what other programs log.
+//!
+//! Whoever may write such a file may write anything into it. `kernel: true`
+//! trusts the file's writer, syslogd, to keep the tag `kernel:` for the
+//! kernel; where local programs can log under that tag (`logger -t kernel`),
+//! /dev/kmsg or the journal is the source to use.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use nix::poll::PollFlags;
+
+use super::file_glob::{Found, Glob};
+use super::file_tail::{Mark, Start, Tail, identity};
+use super::file_watch::Watch;
+use super::forward;
+use super::stop::{Woken, wait};
+use super::text::{Reader, Time};
+use super::{Closed, Context, Counters, End, Failure};
+use crate::clock;
+use crate::kernel::KernelRecord;
+use crate::observation::{Observation, Source, Value};
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::signal::{Event, Health, Position, SourceId};
+use crate::time::{Now, Timestamp, Uptime};
+
+/// How often the files are looked at without being told: network filesystems
+/// tell nothing of what other hosts write.
+const POLL: Duration = Duration::from_secs(5);
+
+/// How often a position without events is sent.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many files are followed; each costs a descriptor and a metric.
+const FILES_MAX: usize = 256;
 
 /// Which files are followed.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +51,10 @@ pub struct Options {
 /// One entry of the files to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Follow {
-    /// A path whose last component, and others, may have `*` and `?`.
+    /// An absolute path whose components may have `*` and `?`.
     pub glob: String,
-    /// Whether its lines are the kernel's, with a syslog header.
+    /// Whether its lines are the kernel's where they are tagged `kernel:`;
+    /// other lines are ignored then.
     pub kernel: bool,
 }
 
@@ -25,6 +62,411 @@ pub struct Follow {
 ///
 /// # Errors
 /// When no file can be watched at all.
-pub fn run(_options: &Options, _context: &mut Context) -> Result<End, Failure> {
-    Err(Failure("not built yet".into()))
+pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
+    let root = match options.root.as_os_str().is_empty() {
+        true => Path::new("/"),
+        false => &options.root,
+    };
+    let globs: Vec<(Glob, bool)> = options
+        .follow
+        .iter()
+        .map(|follow| (Glob::new(root, &follow.glob), follow.kernel))
+        .collect();
+    let only_globs = globs.iter().map(|(glob, _)| glob.clone()).collect();
+    let mut watch = Watch::new(only_globs)
+        .map_err(|error| Failure::of("failed to watch files", &error))?;
+    let mut files = Files::new(globs);
+    let id = SourceId::from("file");
+    let mut quiet = Duration::ZERO;
+    loop {
+        context.patterns.refresh();
+        let mut found = files.find();
+        for _ in 0..4 {
+            let wanted: Vec<&Path> =
+                found.directories.iter().map(PathBuf::as_path).collect();
+            if !watch.directories(&wanted) {
+                break;
+            }
+            // What came before its directory was watched told nobody.
+            found = files.find();
+        }
+        let more = files.look(&found, context)?;
+        context.up(&id)?;
+        context.counters(&id).succeeded(clock::now().wall);
+        if context.once && !more {
+            files.finish(context)?;
+            return Ok(End::Stopped);
+        }
+        if more && !context.stop.is_told() {
+            continue;
+        }
+        let fd = Some((watch.fd(), PollFlags::POLLIN));
+        let time = if files.is_unmarked() { MARK_EVERY } else { POLL };
+        match wait(&context.stop, fd, Some(time)) {
+            Woken::Stop => {
+                files.mark(context)?;
+                return Ok(End::Stopped);
+            }
+            Woken::Ready => {
+                watch.taken();
+                quiet = Duration::ZERO;
+            }
+            Woken::Timeout => quiet += time,
+        }
+        if quiet >= POLL {
+            quiet = Duration::ZERO;
+            files.give_up_waiting(context)?;
+        }
+    }
+}
+
+/// All that are followed.
+struct Files {
+    globs: Vec<(Glob, bool)>,
+    followed: BTreeMap<PathBuf, Followed>,
+    /// Whether nothing was looked for yet.
+    first: bool,
+    /// Files that were read to their end before a rotation: a glob may match
+    /// their new names too.
+    left: VecDeque<Mark>,
+}
+
+impl Files {
+    fn new(globs: Vec<(Glob, bool)>) -> Files {
+        let (followed, left) = (BTreeMap::new(), VecDeque::new());
+        Files { globs, followed, first: true, left }
+    }
+
+    fn find(&self) -> Found {
+        let mut found = Found::default();
+        for (glob, _) in &self.globs {
+            glob.find(&mut found);
+        }
+        found
+    }
+
+    /// Reads what there is in every file; says whether there is more.
+    fn look(
+        &mut self,
+        found: &Found,
+        context: &mut Context,
+    ) -> Result<bool, Closed> {
+        let literal = self.globs.iter().filter(|(glob, _)| glob.is_literal());
+        let literal: BTreeSet<PathBuf> =
+            literal.map(|(glob, _)| glob.path()).collect();
+        for path in found.files.iter().chain(&literal) {
+            let full = self.followed.len() >= FILES_MAX;
+            if !self.followed.contains_key(path) && !full {
+                self.follow(path, found, context)?;
+            }
+        }
+        self.first = false;
+        let mut more = false;
+        let mut forgotten = Vec::new();
+        for (path, followed) in &mut self.followed {
+            let missing = followed.step(context, &mut more)?;
+            if let Some(mark) = followed.tail.left() {
+                self.left.truncate(FILES_MAX);
+                self.left.push_front(mark);
+            }
+            if missing && !literal.contains(path) {
+                forgotten.push(path.clone());
+            }
+        }
+        for path in forgotten {
+            self.followed.remove(&path);
+        }
+        Ok(more)
+    }
+
+    /// Begins to follow one path.
+    fn follow(
+        &mut self,
+        path: &Path,
+        found: &Found,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        let there = std::fs::metadata(path).ok().filter(|m| m.is_file());
+        if there.is_none() && found.files.contains(path) {
+            return Ok(()); // a directory, a device
+        }
+        let inode = there.as_ref().map(identity);
+        // A followed file that was renamed to a name we follow too: it is
+        // being read already.
+        let read = |f: &Followed| inode.is_some() && f.tail.reads() == inode;
+        if self.followed.values().any(read) {
+            return Ok(());
+        }
+        let kernel = self.globs.iter().find(|(glob, _)| glob.is(path));
+        let kernel = kernel.is_some_and(|(_, kernel)| *kernel);
+        let mut followed = Followed::new(path, kernel, context);
+        let of_path = stored(context, &followed.id);
+        let mark = of_path.or_else(|| {
+            // Or it was read to some place under its former name.
+            let stored = context.positions.values().filter_map(parse);
+            let mut marks = self.left.iter().copied().chain(stored);
+            marks.find(|mark| Some((mark.dev, mark.ino)) == inode)
+        });
+        let beginning = context.once || !self.first;
+        let start = if beginning { Start::Beginning } else { Start::End };
+        if inode.is_some() {
+            let ours = |path: &Path| found.files.contains(path);
+            let began = followed.tail.begin(mark, start, &ours);
+            if let Err(error) = began {
+                let why = format!("failed to read: {error}");
+                context.tell(&followed.id, Health::Down(why))?;
+                return Ok(());
+            }
+        }
+        self.followed.insert(path.to_owned(), followed);
+        Ok(())
+    }
+
+    /// Whether a position is still to be sent.
+    fn is_unmarked(&self) -> bool {
+        self.followed.values().any(|f| {
+            let mark = f.tail.mark();
+            mark.is_some() && mark != f.marked
+        })
+    }
+
+    fn give_up_waiting(&mut self, context: &mut Context) -> Result<(), Closed> {
+        for followed in self.followed.values_mut() {
+            followed.with_lines(context, |tail, take| {
+                tail.give_up_waiting(take);
+            });
+            followed.flush(context, false)?;
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self, context: &mut Context) -> Result<(), Closed> {
+        for followed in self.followed.values_mut() {
+            followed.flush(context, true)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, context: &mut Context) -> Result<(), Closed> {
+        for followed in self.followed.values_mut() {
+            followed.with_lines(context, |tail, take| tail.finish(take));
+            followed.flush(context, true)?;
+        }
+        Ok(())
+    }
+}
+
+fn stored(context: &Context, id: &SourceId) -> Option<Mark> {
+    context.positions.get(id).and_then(parse)
+}
+
+fn parse(position: &Position) -> Option<Mark> {
+    serde_json::from_str(&position.0).ok()
+}
+
+/// One file, what is made of its lines, and what was told of it.
+struct Followed {
+    id: SourceId,
+    tail: Tail,
+    matching: Matching,
+    counters: Arc<Counters>,
+    marked: Option<Mark>,
+    marked_at: Uptime,
+}
+
+/// What is made of the lines of one file.
+struct Matching {
+    path: Vec<u8>,
+    kernel: bool,
+    reader: Reader,
+    scratch: Scratch,
+    events: Vec<Event>,
+    now: Now,
+    /// Whether all that was there at the beginning has been read.
+    caught_up: bool,
+    observations: u64,
+    matches: u64,
+}
+
+impl Followed {
+    fn new(path: &Path, kernel: bool, context: &Context) -> Followed {
+        let id = SourceId::from(format!("file:{}", path.display()));
+        let now = clock::now();
+        let matching = Matching {
+            path: path.display().to_string().into_bytes(),
+            kernel,
+            reader: Reader::new(now.wall, TimeZone::system()),
+            scratch: Scratch::default(),
+            events: Vec::new(),
+            now,
+            caught_up: false,
+            observations: 0,
+            matches: 0,
+        };
+        Followed {
+            counters: context.counters(&id),
+            tail: Tail::new(path.to_owned()),
+            marked: stored(context, &id),
+            marked_at: Uptime::default(),
+            id,
+            matching,
+        }
+    }
+
+    /// Reads on; says whether the file is gone.
+    fn step(
+        &mut self,
+        context: &mut Context,
+        more: &mut bool,
+    ) -> Result<bool, Closed> {
+        self.matching.now = clock::now();
+        let step = self.with_lines(context, |tail, take| tail.step(take));
+        match step {
+            Ok(step) => {
+                *more |= step.more;
+                Counters::add(&self.counters.invalid, step.cut);
+                self.matching.caught_up |= !step.more;
+                self.flush(context, false)?;
+                if step.missing {
+                    let why = "there is no such file".to_owned();
+                    context.tell(&self.id, Health::Down(why))?;
+                } else {
+                    context.up(&self.id)?;
+                    self.counters.succeeded(self.matching.now.wall);
+                }
+                Ok(step.missing)
+            }
+            Err(error) => {
+                let why = format!("failed to read: {error}");
+                context.tell(&self.id, Health::Down(why))?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Lets `read` read, and matches the lines that it takes.
+    fn with_lines<T>(
+        &mut self,
+        context: &Context,
+        read: impl FnOnce(&mut Tail, &mut dyn FnMut(&[u8])) -> T,
+    ) -> T {
+        let Followed { tail, matching, .. } = self;
+        let result = read(tail, &mut |line| matching.line(line, context));
+        // A raw kmsg record may wait for its dictionary; at the end of what
+        // there is, it is complete.
+        matching.end(context);
+        result
+    }
+
+    fn flush(
+        &mut self,
+        context: &mut Context,
+        must: bool,
+    ) -> Result<(), Closed> {
+        let matching = &mut self.matching;
+        let counters = &self.counters;
+        let observations = std::mem::take(&mut matching.observations);
+        Counters::add(&counters.observations, observations);
+        let matches = std::mem::take(&mut matching.matches);
+        Counters::add(&counters.matches, matches);
+        let events = std::mem::take(&mut matching.events);
+        let mark = self.tail.mark();
+        let now = matching.now.boot;
+        let due = mark.is_some()
+            && mark != self.marked
+            && (must || now.since(self.marked_at) >= MARK_EVERY);
+        if events.is_empty() && !due {
+            return Ok(());
+        }
+        if mark.is_some() {
+            self.marked = mark;
+        }
+        self.marked_at = now;
+        let position = mark.map(|mark| {
+            let text = serde_json::to_string(&mark);
+            Position(text.expect("numbers are valid JSON"))
+        });
+        context.send(&self.id, events, position)
+    }
+}
+
+impl Matching {
+    fn line(&mut self, raw: &[u8], context: &Context) {
+        if !self.kernel {
+            let stated = self.reader.time_of(raw);
+            return self.observe(raw, stated, context);
+        }
+        self.observations += 1;
+        let mut reader = self.taken_reader();
+        if let Some(line) = reader.line(raw) {
+            self.kernel_line(line, context);
+        }
+        self.reader = reader;
+    }
+
+    fn end(&mut self, context: &Context) {
+        if self.kernel {
+            let mut reader = self.taken_reader();
+            while let Some(line) = reader.end() {
+                self.kernel_line(line, context);
+            }
+            self.reader = reader;
+        }
+    }
+
+    /// The reader, out of the way of the borrow of its line.
+    fn taken_reader(&mut self) -> Reader {
+        let empty = Reader::new(Timestamp(0), TimeZone::UTC);
+        std::mem::replace(&mut self.reader, empty)
+    }
+
+    fn observe(&mut self, raw: &[u8], stated: Time, context: &Context) {
+        self.observations += 1;
+        let (time, approximate) = self.time(stated);
+        let observation = Observation {
+            patterns: Source::File,
+            time,
+            approximate,
+            injected: false,
+            fields: &[
+                ("message", Value::Text(raw)),
+                ("path", Value::Text(&self.path)),
+            ],
+        };
+        let matcher = &context.patterns.set().matcher;
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if matcher.observe(&observation, scratch, events) == Taken::Taken {
+            self.matches += 1;
+        }
+    }
+
+    fn kernel_line(&mut self, line: &super::text::Line, context: &Context) {
+        if !line.kernel || line.identifier != b"kernel" {
+            return;
+        }
+        let (time, approximate) = self.time(line.time);
+        let record = KernelRecord {
+            text: &line.text,
+            form: line.form,
+            level: line.level,
+            subsystem: &line.subsystem,
+            device: &line.device,
+            time,
+            approximate,
+            injected: false,
+        };
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if forward::kernel(context, &record, scratch, events) {
+            self.matches += 1;
+        }
+    }
+
+    /// The line's own time, if it has one that has come; else now, which for
+    /// what was written before we looked is only a guess.
+    fn time(&self, stated: Time) -> (Timestamp, bool) {
+        match stated {
+            Time::Wall(time) if time <= self.now.wall => (time, false),
+            _ => (self.now.wall, !self.caught_up),
+        }
+    }
 }

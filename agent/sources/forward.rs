@@ -1,11 +1,9 @@
 //! Kernel text that came through the journal or a file, on its way to the
-//! matcher: the form is found here, since these transports don't escape.
+//! matcher; and what of it is worth to be explained.
 
-use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::signal::Event;
-use crate::time::Timestamp;
 
 use super::Context;
 
@@ -33,41 +31,20 @@ pub fn looks_like_trouble(level: Option<u8>, subsystem: &[u8]) -> bool {
     }
 }
 
-/// One record's level and time.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    /// The log level, if the transport tells.
-    pub level: Option<u8>,
-    /// When it was printed.
-    pub time: Timestamp,
-    /// Whether that is a reconstruction.
-    pub approximate: bool,
-}
-
-/// Holds one line of kernel text against the patterns and says whether any
+/// Holds one record of kernel text against the patterns and says whether any
 /// took it.
-pub fn kernel_line(
+pub fn kernel(
     context: &Context,
-    text: &[u8],
-    stamp: Stamp,
+    record: &KernelRecord<'_>,
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
 ) -> bool {
-    let form = forms::form_of(text);
-    let record = KernelRecord {
-        text,
-        form,
-        level: stamp.level,
-        subsystem: b"",
-        device: b"",
-        time: stamp.time,
-        approximate: stamp.approximate,
-        injected: false,
-    };
     let matcher = &context.patterns.set().matcher;
-    let taken = matcher.observe_kernel(&record, scratch, events);
-    if taken == Taken::Nothing && looks_like_trouble(stamp.level, b"") {
-        context.unexplained.note(text, form == "none", stamp.time);
+    let taken = matcher.observe_kernel(record, scratch, events);
+    let trouble = looks_like_trouble(record.level, record.subsystem);
+    if taken == Taken::Nothing && trouble {
+        let shaped = record.form == "none";
+        context.unexplained.note(record.text, shaped, record.time);
     }
     taken == Taken::Taken
 }

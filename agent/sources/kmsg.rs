@@ -22,7 +22,7 @@ use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
-use super::forward::looks_like_trouble;
+use super::forward;
 use super::kmsg_cont::Fragments;
 use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
@@ -31,7 +31,7 @@ use super::{Context, Counters, End, Failure};
 use crate::clock;
 use crate::forms;
 use crate::kernel::KernelRecord;
-use crate::patterns::matcher::{Scratch, Taken};
+use crate::patterns::matcher::Scratch;
 use crate::signal::{Event, Position, SourceId};
 use crate::time::{Now, Timestamp, Uptime};
 
@@ -367,17 +367,9 @@ impl<'c> Reading<'c> {
             approximate: !moment.live,
             injected: record.facility != 0,
         };
-        let matcher = &self.context.patterns.set().matcher;
-        let events = &mut self.batch.events;
-        match matcher.observe_kernel(&kernel, &mut self.scratch, events) {
-            Taken::Taken => self.batch.matches += 1,
-            Taken::Benign => {}
-            Taken::Nothing => {
-                if looks_like_trouble(kernel.level, record.subsystem) {
-                    let shaped = form == "none";
-                    self.context.unexplained.note(text, shaped, time);
-                }
-            }
+        let (scratch, events) = (&mut self.scratch, &mut self.batch.events);
+        if forward::kernel(self.context, &kernel, scratch, events) {
+            self.batch.matches += 1;
         }
     }
 

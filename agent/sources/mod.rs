@@ -8,8 +8,13 @@
 //! part of a position.
 
 pub mod file;
+pub mod file_glob;
+pub mod file_lines;
+pub mod file_tail;
+mod file_watch;
 pub mod forward;
 pub mod journal;
+pub mod journal_entry;
 pub mod kmsg;
 pub mod kmsg_cont;
 pub mod kmsg_open;
@@ -19,6 +24,7 @@ pub mod shared;
 pub mod stop;
 pub mod supervisor;
 pub mod text;
+mod text_header;
 pub mod unexplained;
 
 use std::sync::Arc;
@@ -28,7 +34,7 @@ use crate::signal::SourceId;
 
 pub use shared::{Counters, Local, PatternsCell, Stats};
 pub use stop::Stop;
-pub use supervisor::{Context, Running, Shared, start};
+pub use supervisor::{Closed, Context, Running, Shared, start};
 pub use unexplained::Unexplained;
 
 /// One kind of source, as people are told of it.

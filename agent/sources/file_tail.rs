@@ -1,0 +1,345 @@
+//! One log file followed through rotation.
+//!
+//! A tail belongs to a path. It holds the file that it reads open, whatever
+//! its name has become, until the path has another one with something in it:
+//! then the old one is read to its end first. Truncation (copytruncate) is
+//! seen by the size and by a fingerprint of the first bytes.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file_lines::Lines;
+use super::text_header::strip;
+use crate::hash::fnv1a;
+
+/// How much of a file's beginning tells it from another: a syslog line with
+/// its date and more.
+const PRINT_MAX: usize = 256;
+
+/// How much is read at a step, so that positions are sent meanwhile.
+const STEP_MAX: usize = 1024 * 1024;
+
+/// How many files beside the path are looked at for the one that was read
+/// before a restart.
+const SIBLINGS_MAX: usize = 64;
+
+/// The beginning of a file: how much of it, and its hash.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
+pub struct Print {
+    len: usize,
+    hash: u64,
+}
+
+/// Where a tail stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The file's device and inode.
+    pub dev: u64,
+    /// See `dev`.
+    pub ino: u64,
+    /// Everything before this has been taken, whole lines.
+    pub offset: u64,
+    /// How the file begins.
+    pub fingerprint: Print,
+}
+
+/// Where to begin in a file that was never read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With its first line: it came while we watched.
+    Beginning,
+    /// With the next line: what it holds was not ours to see.
+    End,
+}
+
+/// One path and the file read for it.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    open: Option<Open>,
+    lines: Lines,
+    /// A line cut by a rotation, waiting for its other half.
+    carried: Option<Vec<u8>>,
+    left: Option<Mark>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    dev: u64,
+    ino: u64,
+    read: u64,
+    print: Print,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Lines that were longer than a line may be.
+    pub cut: u64,
+    /// Whether there is more to read at once.
+    pub more: bool,
+    /// Whether there is no file and none is open.
+    pub missing: bool,
+}
+
+impl Print {
+    fn of(file: &File, len: usize) -> io::Result<Print> {
+        let mut buffer = [0; PRINT_MAX];
+        let mut len = len.min(PRINT_MAX);
+        let mut got = 0;
+        while got < len {
+            match file.read_at(&mut buffer[got..len], got as u64)? {
+                0 => len = got,
+                n => got += n,
+            }
+        }
+        Ok(Print { len, hash: fnv1a(&buffer[..len]) })
+    }
+
+    fn fits(self, file: &File) -> bool {
+        Print::of(file, self.len).is_ok_and(|print| print == self)
+    }
+}
+
+impl Open {
+    fn new(path: &Path, read: u64) -> io::Result<Open> {
+        let file = File::open(path)?;
+        let (dev, ino) = identity(&file.metadata()?);
+        let print = Print::of(&file, PRINT_MAX)?;
+        Ok(Open { file, dev, ino, read, print })
+    }
+}
+
+/// A file's device and inode.
+pub fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
+impl Tail {
+    /// A tail that has read nothing.
+    pub fn new(path: PathBuf) -> Tail {
+        let lines = Lines::default();
+        Tail { path, open: None, lines, carried: None, left: None }
+    }
+
+    /// The device and inode of the file that it reads.
+    pub fn reads(&self) -> Option<(u64, u64)> {
+        self.open.as_ref().map(|open| (open.dev, open.ino))
+    }
+
+    /// Opens the file where `mark` says, or the renamed one that it is of,
+    /// or where `start` says. `ours` tells a path that has a tail of its own.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn begin(
+        &mut self,
+        mark: Option<Mark>,
+        start: Start,
+        ours: &dyn Fn(&Path) -> bool,
+    ) -> io::Result<()> {
+        let is_marked = |open: &Open, mark: Mark| {
+            mark.fingerprint.fits(&open.file)
+                && open.file.metadata().is_ok_and(|m| m.len() >= mark.offset)
+        };
+        let mut open = Open::new(&self.path, 0)?;
+        let Some(mark) = mark else {
+            if start == Start::End {
+                open.read = last_line(&open.file)?;
+            }
+            self.open = Some(open);
+            return Ok(());
+        };
+        if !is_marked(&open, mark) {
+            let renamed = siblings(&self.path)
+                .filter(|path| !ours(path))
+                .filter_map(|path| Open::new(&path, 0).ok())
+                .find(|o| o.ino == mark.ino && is_marked(o, mark));
+            let Some(renamed) = renamed else {
+                self.open = Some(open);
+                return Ok(());
+            };
+            open = renamed;
+        }
+        open.read = mark.offset;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Reads what there is and follows a rotation.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn step(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<Step> {
+        // Before the old file is read to its end: once the new one has text,
+        // the writer has left the old one.
+        let there = std::fs::metadata(&self.path).ok();
+        let there = there.filter(Metadata::is_file);
+        let mut step = Step::default();
+        let Some(open) = &mut self.open else {
+            if there.is_none() {
+                step.missing = self.carried.is_none();
+                return Ok(step);
+            }
+            self.open = Some(Open::new(&self.path, 0)?);
+            step.more = true;
+            return Ok(step);
+        };
+        let meta = open.file.metadata()?;
+        if meta.len() < open.read || !open.print.fits(&open.file) {
+            open.read = 0;
+            open.print = Print::of(&open.file, PRINT_MAX)?;
+            self.carry();
+        }
+        step.more = self.read(take, &mut step.cut)?;
+        let gone = match &there {
+            Some(new) => {
+                Some(identity(new)) != self.reads()
+                    && (new.len() > 0 || meta.nlink() == 0)
+            }
+            None => meta.nlink() == 0,
+        };
+        if gone && !step.more {
+            self.left = self.place();
+            self.carry();
+            self.open = None;
+            step.more = there.is_some();
+        }
+        Ok(step)
+    }
+
+    /// Takes a line cut by a rotation as it is: its other half has not come.
+    pub fn give_up_waiting(&mut self, take: &mut dyn FnMut(&[u8])) {
+        if let Some(line) = self.carried.take() {
+            take(&line);
+        }
+    }
+
+    /// Takes the last line although it has no newline: nobody will wait.
+    pub fn finish(&mut self, take: &mut dyn FnMut(&[u8])) {
+        self.give_up_waiting(take);
+        if !self.lines.partial().is_empty() {
+            take(self.lines.partial());
+        }
+        self.lines.clear();
+    }
+
+    /// Where it stands. `None` while half a line of the file before is held:
+    /// a restart would have to read that file again.
+    pub fn mark(&self) -> Option<Mark> {
+        if self.carried.is_none() { self.place() } else { None }
+    }
+
+    /// Where the file before ended, if it was left since the last call: what
+    /// follows it under another name must not read it again.
+    pub fn left(&mut self) -> Option<Mark> {
+        self.left.take()
+    }
+
+    fn place(&self) -> Option<Mark> {
+        let open = self.open.as_ref()?;
+        Some(Mark {
+            dev: open.dev,
+            ino: open.ino,
+            offset: open.read.saturating_sub(self.lines.pending()),
+            fingerprint: open.print,
+        })
+    }
+
+    /// The file ends here; a partial line waits for what comes next.
+    fn carry(&mut self) {
+        if !self.lines.partial().is_empty() && self.carried.is_none() {
+            self.carried = Some(self.lines.partial().to_vec());
+        }
+        self.lines.clear();
+    }
+
+    /// Reads to the end, or as much as a step may; says if there is more.
+    fn read(
+        &mut self,
+        take: &mut dyn FnMut(&[u8]),
+        cut: &mut u64,
+    ) -> io::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let mut buffer = vec![0; 64 * 1024];
+        let began = open.read;
+        let carried = &mut self.carried;
+        while open.read - began < STEP_MAX as u64 {
+            let n = match open.file.read_at(&mut buffer, open.read) {
+                Ok(0) => {
+                    if open.print.len < PRINT_MAX && open.read > began {
+                        open.print = Print::of(&open.file, PRINT_MAX)?;
+                    }
+                    return Ok(false);
+                }
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            open.read += n as u64;
+            *cut +=
+                self.lines.feed(&buffer[..n], |line| match carried.take() {
+                    None => take(line),
+                    Some(half) => join(half, line, take),
+                });
+        }
+        Ok(true)
+    }
+}
+
+/// Half a line of the file before and the first line of this one: one line,
+/// unless this one has a header of its own, or is empty.
+fn join(mut half: Vec<u8>, line: &[u8], take: &mut dyn FnMut(&[u8])) {
+    let header = strip(line);
+    if line.is_empty() {
+        take(&half);
+    } else if header.wall.is_some()
+        || header.monotonic.is_some()
+        || header.level.is_some()
+    {
+        take(&half);
+        take(line);
+    } else {
+        half.extend_from_slice(line);
+        take(&half);
+    }
+}
+
+/// Where the last line begins that has no newline yet; the end, if all have.
+fn last_line(file: &File) -> io::Result<u64> {
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(super::file_lines::LINE_MAX as u64);
+    let mut tail = vec![0; (size - from) as usize];
+    let n = file.read_at(&mut tail, from)?;
+    let newline = tail[..n].iter().rposition(|b| *b == b'\n');
+    let none = if from == 0 { 0 } else { size };
+    Ok(newline.map_or(none, |at| from + at as u64 + 1))
+}
+
+/// The other files of the directory whose names begin alike: what rotation
+/// makes of it, `messages.1`, `messages-20260102`.
+fn siblings(path: &Path) -> impl Iterator<Item = PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = path.file_name().unwrap_or_default().to_owned();
+    let entries = path.parent().and_then(|dir| dir.read_dir().ok());
+    let entries = entries.into_iter().flatten().flatten();
+    entries
+        .filter(move |entry| {
+            let other = entry.file_name();
+            other != name && other.as_bytes().starts_with(name.as_bytes())
+        })
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .take(SIBLINGS_MAX)
+}
+
+#[cfg(test)]
+#[path = "file_tail_tests.rs"]
+mod tests;

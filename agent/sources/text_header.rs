@@ -1,0 +1,368 @@
+//! What transports put before a line of kernel text: recognised and stripped.
+//! Pure.
+
+use jiff::civil::DateTime;
+
+use crate::time::Timestamp;
+
+/// A time as a header gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// With its offset from UTC.
+    Instant(Timestamp),
+    /// Local time.
+    Civil(DateTime),
+    /// Local time without a year; the year here is a leap year.
+    Yearless(DateTime),
+}
+
+/// A line without its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header<'a> {
+    pub text: &'a [u8],
+    pub level: Option<u8>,
+    pub wall: Option<Stamp>,
+    /// Microseconds since the boot.
+    pub monotonic: Option<u64>,
+    /// Whether the kernel printed it; a line without any header is taken for
+    /// the kernel's.
+    pub kernel: bool,
+    pub identifier: &'a [u8],
+}
+
+const FACILITIES: [&[u8]; 20] = [
+    b"kern",
+    b"user",
+    b"mail",
+    b"daemon",
+    b"auth",
+    b"syslog",
+    b"lpr",
+    b"news",
+    b"uucp",
+    b"cron",
+    b"authpriv",
+    b"ftp",
+    b"local0",
+    b"local1",
+    b"local2",
+    b"local3",
+    b"local4",
+    b"local5",
+    b"local6",
+    b"local7",
+];
+
+/// As `dmesg -x` writes them.
+const LEVELS: [&[u8]; 8] = [
+    b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug",
+];
+
+const MONTHS: [&[u8]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep",
+    b"Oct", b"Nov", b"Dec",
+];
+
+/// Any leap year: 29 February is a date.
+const LEAP: i16 = 2000;
+
+/// Strips what stands before the message.
+pub(super) fn strip(line: &[u8]) -> Header<'_> {
+    let mut header = Header {
+        text: line,
+        level: None,
+        wall: None,
+        monotonic: None,
+        kernel: true,
+        identifier: b"",
+    };
+    priority(&mut header);
+    decoded(&mut header);
+    if bracket(&mut header) {
+        // journalctl -o short-monotonic: `[ 12.3] host kernel: text`.
+        if let Some(text) = after_host_kernel(header.text) {
+            header.text = text;
+        }
+        return header;
+    }
+    if let Some((stamp, rest, then)) = wall(header.text) {
+        header.wall = Some(stamp);
+        header.text = rest;
+        if then == Then::Syslog {
+            syslog(&mut header);
+        }
+        if header.kernel {
+            // rsyslog's imklog keeps the kernel's own time stamp.
+            bracket(&mut header);
+        }
+    }
+    header
+}
+
+/// `<3>`: facility and level.
+fn priority(header: &mut Header<'_>) {
+    let Some(rest) = header.text.strip_prefix(b"<") else { return };
+    let Some((number, rest)) = digits(rest) else { return };
+    let (true, Some(rest)) = (number < 192, rest.strip_prefix(b">")) else {
+        return;
+    };
+    header.level = Some((number & 7) as u8);
+    header.kernel = number >> 3 == 0;
+    header.text = rest;
+}
+
+/// `kern  :err   : `, of `dmesg -x`.
+fn decoded(header: &mut Header<'_>) {
+    let Some((facility, rest)) = word_before_colon(header.text) else {
+        return;
+    };
+    if !FACILITIES.contains(&facility) {
+        return;
+    }
+    let Some((level, rest)) = word_before_colon(rest) else { return };
+    let Some(level) = LEVELS.iter().position(|l| *l == level) else { return };
+    header.level = Some(level as u8);
+    header.kernel = facility == b"kern";
+    header.text = rest.strip_prefix(b" ").unwrap_or(rest);
+}
+
+fn word_before_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = text.iter().take(12).position(|b| *b == b':')?;
+    Some((text[..colon].trim_ascii_end(), &text[colon + 1..]))
+}
+
+/// `[   12.345678] `, `[   12.3 <    0.1>] `, `[Mon Jan  2 15:04:05 2026] `,
+/// `[Jan 2 15:04] `, `[  +0.1] `, each perhaps with `[   T10] ` after it.
+fn bracket(header: &mut Header<'_>) -> bool {
+    let Some(rest) = header.text.strip_prefix(b"[") else { return false };
+    // The longest is 40 bytes; a `]` further on belongs to the text.
+    let Some(end) = rest.iter().take(48).position(|b| *b == b']') else {
+        return false;
+    };
+    let inner = rest[..end].trim_ascii();
+    let number = inner.strip_prefix(b"+").unwrap_or(inner);
+    // Always with a fraction: `[ 12] Timeout` and `[  123] 1000 …` are text.
+    let fraction = number.contains(&b'.');
+    if let Some((micros, more)) = seconds(number).filter(|_| fraction) {
+        let delta = more.trim_ascii_start().starts_with(b"<");
+        if !(more.is_empty() || delta) {
+            return false;
+        }
+        if number.len() == inner.len() {
+            header.monotonic = Some(micros);
+        }
+    } else if let Some(stamp) = ctime(inner) {
+        header.wall = Some(stamp);
+    } else if !is_minute(inner) {
+        return false;
+    }
+    header.text = after_bracket(&rest[end + 1..]);
+    true
+}
+
+/// What follows `]`: one blank, and the caller where the kernel tells it.
+fn after_bracket(rest: &[u8]) -> &[u8] {
+    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+    let caller = || {
+        let inner = rest.strip_prefix(b"[")?;
+        let inner = inner.trim_ascii_start();
+        let inner =
+            inner.strip_prefix(b"T").or_else(|| inner.strip_prefix(b"C"))?;
+        let (_, after) = digits(inner)?;
+        let after = after.strip_prefix(b"]")?;
+        Some(after.strip_prefix(b" ").unwrap_or(after))
+    };
+    caller().unwrap_or(rest)
+}
+
+/// What a wall-clock time is followed by.
+#[derive(PartialEq)]
+enum Then {
+    /// `host tag: text`.
+    Syslog,
+    /// The text (`dmesg --time-format iso`).
+    Text,
+}
+
+/// A time stamp that is not in brackets.
+fn wall(text: &[u8]) -> Option<(Stamp, &[u8], Then)> {
+    let (first, rest) = token(text)?;
+    if first.len() >= 19 && first[4] == b'-' && first[10] == b'T' {
+        let written = std::str::from_utf8(first).ok()?;
+        let stamp = match written.parse::<jiff::Timestamp>() {
+            Ok(t) => Stamp::Instant(Timestamp(t.as_microsecond())),
+            Err(_) => Stamp::Civil(written.parse().ok()?),
+        };
+        let dmesg = first.contains(&b',');
+        let then = if dmesg { Then::Text } else { Then::Syslog };
+        return Some((stamp, rest, then));
+    }
+    if first.len() == 3 {
+        if let Some(month) = month(first) {
+            let (day, rest) = token(rest)?;
+            let (time, rest) = token(rest)?;
+            let stamp = date_time(LEAP, month, day, time)?;
+            return Some((Stamp::Yearless(stamp), rest, Then::Syslog));
+        }
+        // journalctl -o short-full: `Fri 2026-01-02 15:04:05 UTC host …`.
+        let (date, rest) = token(rest)?;
+        let (time, rest) = token(rest)?;
+        let (zone, rest) = token(rest)?;
+        let date: jiff::civil::Date =
+            std::str::from_utf8(date).ok()?.parse().ok()?;
+        let (hour, minute, second, nanos) = clock_time(time)?;
+        let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
+        let civil = date.to_datetime(time);
+        let stamp = match zone {
+            b"UTC" | b"GMT" => {
+                let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+                Stamp::Instant(Timestamp(zoned.timestamp().as_microsecond()))
+            }
+            _ => Stamp::Civil(civil),
+        };
+        return Some((stamp, rest, Then::Syslog));
+    }
+    // journalctl -o short-unix: `1735830245.123456 host kernel: text`. Ten
+    // digits: years 2001 to 2286.
+    if first.len() == 17 && first[10] == b'.' {
+        let (micros, rest_of_it) = seconds(first)?;
+        let stamp = Timestamp(i64::try_from(micros).ok()?);
+        let whole = rest_of_it.is_empty();
+        return whole.then_some((Stamp::Instant(stamp), rest, Then::Syslog));
+    }
+    None
+}
+
+/// `host tag[1]: text`, the host may be missing.
+fn syslog(header: &mut Header<'_>) {
+    let text = header.text;
+    header.kernel = false;
+    let Some((first, rest)) = token(text) else { return };
+    let (tag, rest) = match first.strip_suffix(b":") {
+        Some(tag) => (tag, after_token(text, first)),
+        None => {
+            let Some((second, _)) = token(rest) else {
+                // A host, and an empty message of nobody.
+                header.text = rest;
+                return;
+            };
+            let Some(tag) = second.strip_suffix(b":") else {
+                header.text = rest;
+                return;
+            };
+            (tag, after_token(rest, second))
+        }
+    };
+    let pid = tag.iter().position(|b| *b == b'[');
+    header.identifier = &tag[..pid.unwrap_or(tag.len())];
+    header.kernel = tag == b"kernel";
+    header.text = rest;
+}
+
+/// What follows `token` in `text`: one blank is the transport's, more are
+/// the message's.
+fn after_token<'a>(text: &'a [u8], token: &[u8]) -> &'a [u8] {
+    let text = text.trim_ascii_start();
+    let rest = &text[token.len()..];
+    rest.strip_prefix(b" ").unwrap_or(rest)
+}
+
+/// `host kernel: text`. The first word must be a host's name: kernel text has
+/// no such beginning.
+fn after_host_kernel(text: &[u8]) -> Option<&[u8]> {
+    let (host, rest) = token(text)?;
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+    let rest = rest.strip_prefix(b"kernel:")?;
+    host.iter().all(plain).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
+}
+
+/// The next word and what follows it and its blanks.
+fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let text = text.trim_ascii_start();
+    let end = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    (!word.is_empty()).then(|| (word, rest.trim_ascii_start()))
+}
+
+fn month(word: &[u8]) -> Option<i8> {
+    let at = MONTHS.iter().position(|m| *m == word)?;
+    i8::try_from(at + 1).ok()
+}
+
+/// `Mon Jan  2 15:04:05 2026`.
+fn ctime(text: &[u8]) -> Option<Stamp> {
+    let (_weekday, rest) = token(text)?;
+    let (name, rest) = token(rest)?;
+    let (day, rest) = token(rest)?;
+    let (time, rest) = token(rest)?;
+    let (year, rest) = digits(rest)?;
+    if !rest.is_empty() {
+        return None;
+    }
+    let year = i16::try_from(year).ok()?;
+    date_time(year, month(name)?, day, time).map(Stamp::Civil)
+}
+
+/// `Jan 2 15:04`, of `dmesg -e`; it is too coarse to be used.
+fn is_minute(text: &[u8]) -> bool {
+    let parts = || {
+        let (name, rest) = token(text)?;
+        month(name)?;
+        let (day, rest) = token(rest)?;
+        digits(day)?;
+        let (_hour, rest) = digits(rest)?;
+        digits(rest.strip_prefix(b":")?)
+    };
+    parts().is_some_and(|(_, rest)| rest.is_empty())
+}
+
+fn date_time(
+    year: i16,
+    month: i8,
+    day: &[u8],
+    time: &[u8],
+) -> Option<DateTime> {
+    let (day, rest) = digits(day)?;
+    let (hour, minute, second, nanos) = clock_time(time)?;
+    let day = i8::try_from(day).ok().filter(|_| rest.is_empty())?;
+    DateTime::new(year, month, day, hour, minute, second, nanos).ok()
+}
+
+/// `15:04:05`, `15:04:05.123456`.
+fn clock_time(text: &[u8]) -> Option<(i8, i8, i8, i32)> {
+    let (hour, rest) = digits(text)?;
+    let (minute, rest) = digits(rest.strip_prefix(b":")?)?;
+    let (micros, rest) = seconds(rest.strip_prefix(b":")?)?;
+    // A leap second is the last of its minute.
+    let second = (micros / 1_000_000).min(59);
+    let nanos = i32::try_from(micros % 1_000_000 * 1000).ok()?;
+    rest.is_empty().then_some((
+        i8::try_from(hour).ok()?,
+        i8::try_from(minute).ok()?,
+        i8::try_from(second).ok()?,
+        nanos,
+    ))
+}
+
+/// `12.345678` as microseconds, or `12`; and what follows.
+fn seconds(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (whole, rest) = digits(text)?;
+    let whole = whole.checked_mul(1_000_000)?;
+    let Some(fraction) = rest.strip_prefix(b".") else {
+        return Some((whole, rest));
+    };
+    let length = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (mut micros, mut scale) = (0, 100_000);
+    for digit in &fraction[..length] {
+        micros += u64::from(digit - b'0') * scale;
+        scale /= 10;
+    }
+    Some((whole.checked_add(micros)?, &fraction[length..]))
+}
+
+/// A decimal number and what follows it.
+fn digits(text: &[u8]) -> Option<(u64, &[u8])> {
+    let length = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&text[..length]).ok()?.parse().ok()?;
+    Some((number, &text[length..]))
+}
