@@ -67,6 +67,11 @@ impl Drive {
         changes
     }
 
+    /// The wall clock is set, or the machine was off: no timer runs meanwhile.
+    pub fn jump(&mut self, wall: Timestamp) {
+        self.now.wall = wall;
+    }
+
     /// The machine boots again: a new ledger takes up what the old one knew.
     pub fn boot(&mut self) -> Vec<Change> {
         let faults = self.ledger.faults().map(|f| f.at(self.now.boot));
@@ -107,14 +112,15 @@ impl Drive {
         if events.is_empty() {
             return Outcome { taken, events, changes: Vec::new() };
         }
-        let batch = Batch {
-            source: Source::Kmsg,
-            id: self.source.clone(),
-            events: events.clone(),
-            position: None,
-        };
-        let changes = self.ledger.step(self.now, Input::Batch(batch));
+        let changes = self.batch(Source::Kmsg, events.clone());
         Outcome { taken, events, changes }
+    }
+
+    /// Steps the ledger with what a source's patterns took.
+    pub fn batch(&mut self, source: Source, events: Vec<Event>) -> Vec<Change> {
+        let id = self.source.clone();
+        let batch = Batch { source, id, events, position: None };
+        self.ledger.step(self.now, Input::Batch(batch))
     }
 }
 

@@ -33,8 +33,14 @@ impl Ledger {
     pub(super) fn judge_all(&mut self) {
         let mut raised: BTreeMap<Arc<str>, Vec<FaultKey>> = BTreeMap::new();
         for row in self.table.iter() {
-            if row.fault.phase.is_raised() {
-                let key = row.fault.key.clone();
+            let fault = &row.fault;
+            let is_plain = fault.severity == fault.base_severity
+                && fault.quarantine == fault.base_quarantine;
+            let escalates = |p: &Arc<Pattern>| !p.escalate.is_empty();
+            let pattern = self.set.get(&fault.key.pattern);
+            let may_change = !is_plain || pattern.is_some_and(escalates);
+            if fault.phase.is_raised() && may_change {
+                let key = fault.key.clone();
                 raised.entry(key.pattern.clone()).or_default().push(key);
             }
         }
@@ -115,7 +121,7 @@ fn holds(row: &Row) -> bool {
             .explained_by
             .as_ref()
             .is_some_and(|by| by.pattern == fault.key.pattern);
-    (fault.phase.is_raised() || is_child) && !fault.is_filed()
+    (fault.phase.is_raised() || is_child) && !fault.filed
 }
 
 /// Whether all conditions of the escalation hold for the fault.
@@ -133,7 +139,7 @@ fn applies(
     let parts = |least: u32| {
         let parent = match &when.under {
             None => None,
-            Some(_) if fault.is_filed() => Some(fault.key.part.clone()),
+            Some(_) if fault.filed => Some(fault.key.part.clone()),
             Some(_) => match fault.parents.get(i).cloned().flatten() {
                 None => return false,
                 parent => parent,

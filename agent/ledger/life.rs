@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::fault::{Ended, Fault, FaultKey, Phase, Stopwatch};
 use super::{ChangeKind, Ledger, RECURRING_RELAPSES, proof, tolerance};
+use crate::signal::Truth;
 use crate::time::{Timestamp, Uptime};
 
 /// How long a relapse counts, and so how long a cleared fault is remembered.
@@ -27,11 +28,14 @@ impl Ledger {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         // What a drill opens is no relapse, nor is what follows a drill.
-        let past = !fault.injected || has_past(fault);
+        let past = !fault.injected
+            || fault.probation.is_some()
+            || !fault.relapses.is_empty();
         if drill || !past {
             fault.proof = None;
         }
         fault.injected = drill;
+        fault.children.clear();
         fault.opened = Some(at);
         fault.held.reset();
         proof::reset(fault);
@@ -80,6 +84,9 @@ impl Ledger {
     pub(super) fn recovering(&mut self, key: &FaultKey) {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
+        if fault.locked {
+            fault.begun.clear();
+        }
         if fault.phase == Phase::Active && !fault.begun.is_empty() {
             fault.phase = Phase::Recovering;
             self.tell(key, ChangeKind::Recovering);
@@ -158,7 +165,17 @@ impl Ledger {
     pub(super) fn end_quietly(&mut self, key: &FaultKey, proof: Ended) {
         let wall = self.now.wall;
         let Some(row) = self.table.get_mut(key) else { return };
+        let holds = row.truth == Truth::True;
         let fault = &mut row.fault;
+        if holds {
+            // It was only explained by what is over; its source goes on
+            // finding it, and will not say so again.
+            close(fault, proof, wall);
+            fault.phase = Phase::Tolerated;
+            fault.proof = None;
+            self.moves += 1;
+            return;
+        }
         let sibling = fault
             .explained_by
             .as_ref()
