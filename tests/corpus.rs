@@ -15,7 +15,22 @@ use serde_json::Value;
 
 /// Lines of `faults.jsonl`, by their beginning, that are not recognised as
 /// they are labelled, each with the reason.
-const KNOWN: &[(&str, &str)] = &[];
+const KNOWN: &[(&str, &str)] = &[
+    (
+        "{1}[Hardware Error]: event severity: fatal",
+        "what has failed stands in the section type, some lines further",
+    ),
+    (
+        "[Hardware Error]: Deferred error, no action required.",
+        "the bank stands in the line before; deferred errors are nearly all \
+         memory's, so it goes there",
+    ),
+    (
+        "mce: [Hardware Error]: PROCESSOR 0:506c9",
+        "it names a socket and an APIC id, no CPU number: the part is the \
+         socket, which is what can be pulled",
+    ),
+];
 
 /// One line of the corpus.
 struct Line {
@@ -26,7 +41,6 @@ struct Line {
 }
 
 /// One match of a line.
-#[derive(Debug)]
 struct Match {
     pattern: String,
     component: String,
@@ -34,6 +48,13 @@ struct Match {
     severity: String,
     effect: String,
     count: u64,
+}
+
+impl std::fmt::Debug for Match {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Match { pattern, part, severity, effect, count, .. } = self;
+        write!(f, "{effect} {pattern} {part} ({severity}, counts {count})")
+    }
 }
 
 impl Match {
