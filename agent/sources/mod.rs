@@ -10,6 +10,7 @@
 pub mod file;
 pub mod file_glob;
 pub mod file_lines;
+mod file_match;
 pub mod file_tail;
 mod file_watch;
 pub mod forward;
