@@ -106,6 +106,23 @@ fn kernel_entries_are_kernel_text_where_kmsg_is_not_read() {
 }
 
 #[test]
+fn entries_match_with_the_time_they_were_logged_at() {
+    let journal = Journal::following();
+    let bench = Bench::new(journal.setup(true));
+    let mut writer = journal.writer();
+    let entry = |transport| {
+        entry("s=1", transport, 3)
+            .replace("frobnicator failed", "disk sda: broken")
+    };
+    writer.write_all(entry("stdout").as_bytes()).unwrap();
+    let signal = bench.until_match();
+    assert_eq!(&*signal.pattern, "disk-broken-journal");
+    assert_eq!((signal.time.0, signal.approximate), (7, false));
+    writer.write_all(entry("kernel").as_bytes()).unwrap();
+    assert_eq!(&*bench.until_match().pattern, "disk-broken");
+}
+
+#[test]
 fn a_journalctl_that_dies_is_down_with_its_words_and_started_again() {
     let journal = Journal::new("echo no such journal >&2\nexit 3\n");
     let bench = Bench::new(journal.setup(false));
