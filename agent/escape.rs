@@ -33,13 +33,18 @@ pub fn escape(text: &[u8]) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a terminal would act on the character instead of showing it.
-fn acts(c: char) -> bool {
-    let bidi = matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}')
-        || ('\u{202a}'..='\u{202e}').contains(&c)
-        || ('\u{2066}'..='\u{2069}').contains(&c)
-        || matches!(c, '\u{2028}' | '\u{2029}');
-    (c.is_control() && c != '\t') || bidi
+/// Whether a terminal would act on the character instead of showing it:
+/// controls, what turns the order of text around, what has no width, and the
+/// separators that some take for a line's end (Unicode Standard 9.1, 23.2).
+pub fn acts(c: char) -> bool {
+    let hidden = matches!(c,
+        '\u{61c}' | '\u{180e}' | '\u{feff}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}');
+    (c.is_control() && c != '\t') || hidden
 }
 
 #[cfg(test)]

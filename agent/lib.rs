@@ -7,19 +7,24 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod drive;
 pub mod escape;
 pub mod forms;
 pub mod hash;
 pub mod kernel;
 pub mod ledger;
+pub mod machine;
 pub mod observation;
 pub mod parts;
 pub mod patterns;
 pub mod queue;
 pub mod reload;
+pub mod run;
 pub mod scenario;
 pub mod signal;
+pub mod sinks;
 pub mod sources;
+pub mod store;
 pub mod time;
 pub mod view;

@@ -1,5 +1,233 @@
-//! The commands, a file each.
+//! The command line: what the user typed, and one file a command.
+//!
+//! A command writes to a [`Screen`] and returns an [`Exit`]; it never ends
+//! the process itself, so that `main` is the only place that does.
 
 pub mod check;
+pub mod clear;
+pub mod client;
+pub mod doctor;
+pub mod escape;
+pub mod explain;
+pub mod history;
+pub mod known;
+pub mod replay;
+pub mod run;
+pub mod scan;
 pub mod schema;
+pub mod screen;
+pub mod settings;
+pub mod status;
+pub mod table;
 pub mod test;
+pub mod when;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use screen::Screen;
+
+/// What a command came to, as the shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing found.
+    Good = 0,
+    /// Findings, the worst a warning; refused; the agent can't start.
+    Findings = 1,
+    /// The worst is an error or fatal.
+    Bad = 2,
+    /// It could not be done or looked at.
+    CannotCheck = 3,
+    /// The command line makes no sense (EX_USAGE, sysexits.h).
+    Usage = 64,
+    /// The ledger failed, which is a bug; what Rust's own panics end with.
+    Panicked = 101,
+}
+
+impl Exit {
+    /// The status for the worst of some severities.
+    pub fn of_severities<'a>(words: impl Iterator<Item = &'a str>) -> Exit {
+        words.fold(Exit::Good, |worst, word| match (worst, word) {
+            (_, "fatal" | "error") | (Exit::Bad, _) => Exit::Bad,
+            (_, "warning") => Exit::Findings,
+            _ => worst,
+        })
+    }
+
+    /// The status of a command that tells whether it found anything.
+    fn of_findings(status: u8) -> Exit {
+        if status == 0 { Exit::Good } else { Exit::Findings }
+    }
+}
+
+/// Pattern files to look at.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Pattern files, or directories of them
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Finds failing hardware on this node and names the part to pull.
+#[derive(Debug, Parser)]
+#[command(name = "faultline", version, propagate_version = true)]
+#[command(after_help = "Exit status: scan, status: 0 nothing, 1 the worst is \
+    a warning, 2 an error or fatal, 3 could not check; check, test: 0 good, \
+    1 findings; any command: 3 it could not be done, 64 wrong usage.")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Write JSON for machines instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colour the text; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Where the agent keeps its state [default: /var/lib/faultline]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The configuration [default: /etc/faultline/config.yaml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A directory of pattern files that add to or override the built-in
+    /// ones; may be given several times [default: /etc/faultline/patterns]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub patterns: Vec<PathBuf>,
+    /// The agent's socket [default: /run/faultline/faultline.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands, in the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent
+    Run(run::RunArgs),
+    /// Look once over everything readable now; needs no running agent
+    Scan(scan::ScanArgs),
+    /// Show the faults that hold now
+    Status(status::StatusArgs),
+    /// Show what became of faults, newest last
+    History(history::HistoryArgs),
+    /// Explain a fault or a pattern: what, why, what to do, what would end it
+    Explain(explain::ExplainArgs),
+    /// End a fault by hand
+    Clear(clear::ClearArgs),
+    /// Lint pattern files
+    Check(Files),
+    /// Run the examples and scenarios of pattern files
+    Test(Files),
+    /// Show what would have happened over a kernel log
+    Replay(replay::ReplayArgs),
+    /// Print the JSON Schema of pattern files
+    Schema,
+    /// Show what this host lets the agent see
+    Doctor(doctor::DoctorArgs),
+}
+
+impl Cli {
+    /// Carries out the command.
+    ///
+    /// # Errors
+    /// What kept it from being done.
+    pub fn run(&self) -> anyhow::Result<Exit> {
+        let global = &self.global;
+        let mut screen = Screen::stdout(global.color);
+        let out = &mut screen;
+        let exit = match &self.command {
+            Command::Run(args) => run::run(global, args),
+            Command::Scan(args) => scan::run(global, args, out),
+            Command::Status(args) => status::run(global, args, out),
+            Command::History(args) => history::run(global, args, out),
+            Command::Explain(args) => explain::run(global, args, out),
+            Command::Clear(args) => clear::run(global, args, out),
+            Command::Check(args) => {
+                check::run(&args.files, out).map(Exit::of_findings)
+            }
+            Command::Test(args) => {
+                test::run(&args.files, out).map(Exit::of_findings)
+            }
+            Command::Replay(args) => replay::run(global, args, out),
+            Command::Schema => schema::run(out).map(Exit::of_findings),
+            Command::Doctor(args) => doctor::run(global, args, out),
+        }?;
+        screen.flush()?;
+        Ok(exit)
+    }
+}
+
+/// What `main` does: the exit status of the whole program.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard error leaves only the status to tell it.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Good };
+        }
+    };
+    match cli.run() {
+        Ok(exit) => exit,
+        Err(error) if is_broken_pipe(&error) => Exit::Good,
+        Err(error) => {
+            let text = format!("{error:#}");
+            // Lines stay lines: an error may list several findings.
+            let safe: Vec<_> = text.lines().map(escape::escape).collect();
+            eprintln!("faultline: {}", safe.join("\n"));
+            Exit::CannotCheck
+        }
+    }
+}
+
+/// Whether the reader of our output went away, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_worst_severity_decides_the_status() {
+        let of = |words: &[&str]| Exit::of_severities(words.iter().copied());
+        assert_eq!(of(&[]), Exit::Good);
+        assert_eq!(of(&["info"]), Exit::Good);
+        assert_eq!(of(&["warning", "info"]), Exit::Findings);
+        assert_eq!(of(&["error", "warning"]), Exit::Bad);
+        assert_eq!(of(&["warning", "fatal"]), Exit::Bad);
+    }
+}

@@ -33,8 +33,14 @@ impl Ledger {
     pub(super) fn judge_all(&mut self) {
         let mut raised: BTreeMap<Arc<str>, Vec<FaultKey>> = BTreeMap::new();
         for row in self.table.iter() {
-            if row.fault.phase.is_raised() {
-                let key = row.fault.key.clone();
+            let fault = &row.fault;
+            let is_plain = fault.severity == fault.base_severity
+                && fault.quarantine == fault.base_quarantine;
+            let escalates = |p: &Arc<Pattern>| !p.escalate.is_empty();
+            let pattern = self.set.get(&fault.key.pattern);
+            let may_change = !is_plain || pattern.is_some_and(escalates);
+            if fault.phase.is_raised() && may_change {
+                let key = fault.key.clone();
                 raised.entry(key.pattern.clone()).or_default().push(key);
             }
         }
@@ -60,7 +66,12 @@ impl Ledger {
         let mut severity = fault.base_severity;
         let mut quarantine = fault.base_quarantine;
         for (i, escalation) in pattern.escalate.iter().enumerate() {
-            if applies(fault, escalation, i, counts, now) {
+            let holds = if escalation.on_parent {
+                self.is_parent(fault, i)
+            } else {
+                applies(fault, escalation, i, counts, now)
+            };
+            if holds {
                 severity =
                     severity.max(escalation.severity.unwrap_or(severity));
                 quarantine =
@@ -75,6 +86,15 @@ impl Ledger {
             row.fault.quarantine = quarantine;
         }
         true
+    }
+
+    /// Whether the fault stands on the parent that escalation `i` names.
+    fn is_parent(&self, fault: &Fault, i: usize) -> bool {
+        let names = |child: &Fault| {
+            let parent = child.parents.get(i).and_then(Option::as_ref);
+            parent == Some(&fault.key.part)
+        };
+        fault.children.iter().any(|key| self.get(key).is_some_and(names))
     }
 
     fn count_parts(&self, pattern: &Pattern) -> Counts {
@@ -115,7 +135,7 @@ fn holds(row: &Row) -> bool {
             .explained_by
             .as_ref()
             .is_some_and(|by| by.pattern == fault.key.pattern);
-    (fault.phase.is_raised() || is_child) && !fault.is_filed()
+    (fault.phase.is_raised() || is_child) && !fault.filed
 }
 
 /// Whether all conditions of the escalation hold for the fault.
@@ -127,13 +147,10 @@ fn applies(
     now: Uptime,
 ) -> bool {
     let when = &escalation.when;
-    if escalation.on_parent {
-        return !fault.children.is_empty();
-    }
     let parts = |least: u32| {
         let parent = match &when.under {
             None => None,
-            Some(_) if fault.is_filed() => Some(fault.key.part.clone()),
+            Some(_) if fault.filed => Some(fault.key.part.clone()),
             Some(_) => match fault.parents.get(i).cloned().flatten() {
                 None => return false,
                 parent => parent,

@@ -272,6 +272,10 @@ pub struct Fault {
     /// Faults kept as evidence of this one (an escalation on the parent).
     #[serde(default)]
     pub children: Vec<FaultKey>,
+    /// Whether it was filed on the common parent of its children and has not
+    /// been observed itself since.
+    #[serde(default)]
+    pub filed: bool,
     /// When it reopened after a proof; within the last 30 days.
     #[serde(default)]
     pub relapses: VecDeque<Timestamp>,
@@ -318,12 +322,6 @@ impl Fault {
     /// Whether it came back after each of three proofs in 30 days.
     pub fn recurring(&self) -> bool {
         self.relapses.len() >= super::RECURRING_RELAPSES
-    }
-
-    /// Whether it was filed on the common parent of its children and has
-    /// not been observed itself.
-    pub fn is_filed(&self) -> bool {
-        self.total == 0 && !self.children.is_empty()
     }
 
     /// A copy as the store keeps it: what every stopwatch has elapsed by

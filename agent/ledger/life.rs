@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::fault::{Ended, Fault, FaultKey, Phase, Stopwatch};
 use super::{ChangeKind, Ledger, RECURRING_RELAPSES, proof, tolerance};
+use crate::signal::Truth;
 use crate::time::{Timestamp, Uptime};
 
 /// How long a relapse counts, and so how long a cleared fault is remembered.
@@ -27,14 +28,16 @@ impl Ledger {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         // What a drill opens is no relapse, nor is what follows a drill.
-        let past = !fault.injected || has_past(fault);
+        let past = !fault.injected
+            || fault.probation.is_some()
+            || !fault.relapses.is_empty();
         if drill || !past {
             fault.proof = None;
         }
         fault.injected = drill;
+        fault.children.clear();
         fault.opened = Some(at);
         fault.held.reset();
-        proof::reset(fault);
         self.moves += 1;
         if let Some(cause) = self.cause_of(key) {
             return self.explain(key, cause);
@@ -80,6 +83,9 @@ impl Ledger {
     pub(super) fn recovering(&mut self, key: &FaultKey) {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
+        if fault.locked {
+            fault.begun.clear();
+        }
         if fault.phase == Phase::Active && !fault.begun.is_empty() {
             fault.phase = Phase::Recovering;
             self.tell(key, ChangeKind::Recovering);
@@ -107,8 +113,10 @@ impl Ledger {
         fault.ended = Some(wall);
         fault.settling.reset();
         fault.active.reset();
-        self.tell(key, ChangeKind::Explained { by: cause.clone() });
-        self.adopted(key, &cause);
+        if cause.pattern == key.pattern {
+            self.adopt(&cause, std::slice::from_ref(key));
+        }
+        self.tell(key, ChangeKind::Explained { by: cause });
     }
 
     /// It is over, with this proof; what it explains is over with it.
@@ -124,15 +132,7 @@ impl Ledger {
                     fault.probation = Some(running(now.boot));
                 }
             }
-            Ended::Recovered => {}
-            Ended::Replaced | Ended::Cleared { .. } => {
-                fault.locked = false;
-                fault.probation = None;
-            }
-        }
-        if proof == Ended::Replaced {
-            // Another part in the place has no past.
-            fault.relapses.clear();
+            _ => {}
         }
         self.tell(key, ChangeKind::Cleared(proof.clone()));
         self.end_explained(key, &proof);
@@ -158,7 +158,17 @@ impl Ledger {
     pub(super) fn end_quietly(&mut self, key: &FaultKey, proof: Ended) {
         let wall = self.now.wall;
         let Some(row) = self.table.get_mut(key) else { return };
+        let holds = row.truth == Truth::True;
         let fault = &mut row.fault;
+        if holds {
+            // It was only explained by what is over; its source goes on
+            // finding it, and will not say so again.
+            close(fault, proof, wall);
+            fault.phase = Phase::Tolerated;
+            fault.proof = None;
+            self.moves += 1;
+            return;
+        }
         let sibling = fault
             .explained_by
             .as_ref()
@@ -213,6 +223,14 @@ fn close(fault: &mut Fault, proof: Ended, wall: Timestamp) {
     fault.ended = Some(wall);
     fault.proof = Some(proof);
     fault.explained_by = None;
+    if matches!(fault.proof, Some(Ended::Replaced | Ended::Cleared { .. })) {
+        fault.locked = false;
+        fault.probation = None;
+    }
+    if fault.proof == Some(Ended::Replaced) {
+        // Another part in the place has no past.
+        fault.relapses.clear();
+    }
     tolerance::empty(&mut fault.window, None);
     fault.held.reset();
     fault.active.reset();

@@ -1,14 +1,16 @@
 //! The ledger: every fault and its life. Pure and synchronous; time comes in
 //! with each step, and what the world is told comes out as changes.
 //!
-//! Invariant: no clock, no I/O, no async below this module.
-
-//! `step` takes inputs apart, `tolerance` counts, `life` has the transitions,
-//! `proof` says what ends a fault, `suppress` folds symptoms into causes,
-//! `escalate` and `siblings` judge severity and find common parents,
-//! `timers` does what is due, `reload` holds faults against a new pattern
-//! set, `operator` is what people ask, `table` bounds it all, and `desired`
-//! makes of the faults what the node should look like.
+//! `step` takes inputs apart, `state` is for what state sources tell,
+//! `tolerance` counts, `life` has the transitions, `proof` says what ends a
+//! fault, `suppress` folds symptoms into causes, `escalate` and `siblings`
+//! judge severity and find common parents, `timers` does what is due,
+//! `reload` holds faults against a pattern set, `operator` is what people
+//! ask, `table` bounds it all, and `desired` makes of the faults what the
+//! node should look like.
+//!
+//! Invariant: no clock, no I/O, no async below this module; nothing depends
+//! on the order of a hash map.
 
 pub mod desired;
 pub mod fault;
@@ -19,6 +21,7 @@ mod operator;
 mod proof;
 mod reload;
 mod siblings;
+mod state;
 mod step;
 mod suppress;
 mod table;
@@ -193,6 +196,8 @@ pub struct Ledger {
     changes: Vec<Change>,
     /// How many transitions there were: the upkeep ends when this rests.
     moves: u64,
+    /// When the next thing is due; before that nothing needs upkeep.
+    due: Option<Uptime>,
     /// Whether a fault opened since symptoms were last held against causes.
     opened: bool,
     timed_rows_taken: Uptime,
@@ -212,6 +217,7 @@ impl Ledger {
             now: Now::default(),
             changes: Vec::new(),
             moves: 0,
+            due: None,
             opened: false,
             timed_rows_taken: Uptime::default(),
             stats: Stats::default(),
@@ -222,6 +228,10 @@ impl Ledger {
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Change> {
         self.begin(now);
         match input {
+            // Nearly every batch only moves its source's position.
+            Input::Batch(batch) if batch.events.is_empty() => {
+                return std::mem::take(&mut self.changes);
+            }
             Input::Batch(batch) => self.take_batch(batch),
             Input::Health(id, Health::Up) => {
                 self.up.insert(id);
@@ -234,7 +244,7 @@ impl Ledger {
                 // Whoever wants the answer calls `clear` instead.
                 let _answer = self.obey(command);
             }
-            Input::Tick => {}
+            Input::Tick => return std::mem::take(&mut self.changes),
         }
         self.finish()
     }
@@ -243,7 +253,9 @@ impl Ledger {
     fn begin(&mut self, now: Now) {
         let boot = self.now.boot.max(now.boot);
         self.now = Now { wall: now.wall, boot };
-        self.upkeep();
+        if self.due.is_some_and(|due| due <= boot) {
+            self.upkeep();
+        }
     }
 
     /// Does what the input made due and hands out the changes.
@@ -264,7 +276,8 @@ impl Ledger {
     }
 
     /// The rows that changed since the last call, for the store; `None` is a
-    /// forgotten one. What stopwatches have elapsed by `now` is written into
+    /// forgotten one. Whoever keeps a ledger calls this: until then it
+    /// remembers every key that changed. What stopwatches have elapsed by `now` is written into
     /// them. Rows whose stopwatches run come at least every
     /// [`TIMED_ROWS_EVERY`], if this is called that often: `next_deadline`
     /// does not wake the caller for it.

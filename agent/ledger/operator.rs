@@ -82,6 +82,9 @@ impl Ledger {
             if replaced { Ended::Replaced } else { Ended::Cleared { by, why } };
         let shown = format!("{key} ({})", key.id());
         match phase {
+            Phase::Tolerated if self.holds(&key) => {
+                Err(format!("{shown} still holds, by its source"))
+            }
             Phase::Tolerated => {
                 self.forget(&key);
                 Ok(format!("{shown} was tolerated; its count is forgotten"))
@@ -101,10 +104,14 @@ impl Ledger {
         }
     }
 
+    /// Whether a state source still finds it.
+    fn holds(&self, key: &FaultKey) -> bool {
+        self.table.get(key).is_some_and(|row| row.truth == Truth::True)
+    }
+
     /// A warning for the answer when the state that was cleared still holds.
     fn still_holds(&self, key: &FaultKey) -> String {
-        let row = self.table.get(key);
-        if row.is_none_or(|row| row.truth != Truth::True) {
+        if !self.holds(key) {
             return String::new();
         }
         let lasting = self.set.get(&key.pattern).map(|p| p.lasting);

@@ -8,7 +8,7 @@ use super::table::Row;
 use super::{ChangeKind, Ledger, proof, siblings, step, suppress, tolerance};
 use crate::hash::fnv1a;
 use crate::patterns::set::{Pattern, PatternSet, Severity, Stage, SubKey};
-use crate::time::Now;
+use crate::time::{Now, Uptime};
 
 impl Ledger {
     /// Puts back what was stored. Stopwatches stay stopped until what they
@@ -28,7 +28,11 @@ impl Ledger {
                 let clock = self.clocks.entry(source.clone()).or_default();
                 *clock = (*clock).max(fault.last_seen);
             }
-            let row = Row::new(fault, now.boot);
+            let mut row = Row::new(fault, now.boot);
+            if self.is_counting(&row.fault) {
+                // Its window decides when it is forgotten, as before.
+                row.touched = Uptime::default();
+            }
             if !self.table.insert(row, &mut self.stats.evicted) {
                 self.stats.refused += 1;
             }
@@ -36,6 +40,20 @@ impl Ledger {
         // Only what differs from the store need be written again.
         self.table.take_dirty();
         self.judge_patterns();
+        // Whatever follows from that is due at once.
+        self.due = Some(now.boot);
+    }
+
+    /// Whether its window is still filling by the wall clock; if not, it may
+    /// come from a back-log of which more is to be read.
+    fn is_counting(&self, fault: &Fault) -> bool {
+        let tolerance = self
+            .set
+            .get(&fault.key.pattern)
+            .and_then(|pattern| pattern.tolerate);
+        tolerance
+            .and_then(|t| tolerance::passes(&fault.window, t.window))
+            .is_some_and(|passes| passes > self.now.wall)
     }
 
     /// Another pattern set is in force.
@@ -99,7 +117,7 @@ impl Ledger {
         if other_counts {
             tolerance::empty(&mut fault.window, None);
         }
-        if !fault.is_filed() {
+        if !fault.filed {
             step::show(fault, pattern);
         }
         if fault.phase == Phase::Recovering && fault.begun.is_empty() {

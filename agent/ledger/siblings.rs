@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::fault::{Ended, Fault, FaultKey, Phase};
 use super::table::Row;
-use super::{Ledger, proof};
+use super::{Ledger, proof, tolerance};
 use crate::parts::ids::PartId;
 use crate::patterns::set::{Pattern, Proof};
 use crate::time::Timestamp;
@@ -119,9 +119,7 @@ impl Ledger {
         match phase {
             Some(Phase::Settling | Phase::Withdrawn) => return,
             Some(Phase::Active | Phase::Recovering | Phase::Explained) => {
-                self.adopt(&key, &children);
-                // Lets the children be folded into it.
-                self.opened = true;
+                self.fold_children(&key, children);
                 return;
             }
             Some(Phase::Tolerated | Phase::Cleared) | None => {}
@@ -134,24 +132,34 @@ impl Ledger {
                 return;
             }
         }
-        self.adopt(&key, &children);
         if let Some(row) = self.table.get_mut(&key) {
             let fault = &mut row.fault;
-            // Its own tolerated observations belong to this fault from now
-            // on, but it ends as its children do.
-            fault.total = 0;
+            fault.children.clear();
+            fault.filed = true;
             fault.injected = newest.injected;
             fault.opened = newest.opened;
             fault.last_seen = fault.last_seen.max(newest.last_seen);
             let rules = clear_rules(pattern, fault);
             proof::replace(fault, rules);
+            fault.count = 0;
+            tolerance::empty(&mut fault.window, None);
         }
+        self.adopt(&key, &children);
         self.sum_children(&key, pattern);
         self.open(&key);
+        self.fold_children(&key, children);
+    }
+
+    fn fold_children(&mut self, parent: &FaultKey, children: Vec<FaultKey>) {
+        for child in children {
+            if !self.is_explained_by(parent, &child) {
+                self.explain(&child, parent.clone());
+            }
+        }
     }
 
     /// Notes children with their parent.
-    fn adopt(&mut self, parent: &FaultKey, children: &[FaultKey]) {
+    pub(super) fn adopt(&mut self, parent: &FaultKey, children: &[FaultKey]) {
         let Some(row) = self.table.get_mut(parent) else { return };
         let named = &mut row.fault.children;
         for child in children {
@@ -162,19 +170,13 @@ impl Ledger {
         }
     }
 
-    /// Notes a child that was explained by its parent.
-    pub(super) fn adopted(&mut self, child: &FaultKey, parent: &FaultKey) {
-        if child.pattern == parent.pattern {
-            self.adopt(parent, std::slice::from_ref(child));
-        }
-    }
-
     /// Ends filed parents whose last child has cleared, and keeps the others'
     /// counts.
     pub(super) fn finish_parents(&mut self) {
         let parents = self.table.keys(|row| {
             let fault = &row.fault;
-            fault.is_filed()
+            fault.filed
+                && !fault.locked
                 && (fault.phase.is_raised() || fault.phase == Phase::Explained)
         });
         for key in parents {
@@ -185,33 +187,27 @@ impl Ledger {
             if self.has_children(&key) {
                 continue;
             }
-            let proof = self.last_proof(&key);
-            self.end(&key, proof);
+            match self.last_proof(&key) {
+                Some(proof) => self.end(&key, proof),
+                // None was proven to be well: what it stood on is gone.
+                None => self.withdraw(&key),
+            }
         }
     }
 
-    /// Whether any child is explained by (or about to be folded into) it.
+    /// Whether any child is still explained by it.
     pub(super) fn has_children(&self, parent: &FaultKey) -> bool {
-        let is_child = |row: &Row| {
-            let fault = &row.fault;
-            fault.explained_by.as_ref() == Some(parent)
-                || (fault.phase.is_raised()
-                    && self
-                        .get(parent)
-                        .is_some_and(|p| p.children.contains(&fault.key)))
-        };
-        self.table.of(&parent.pattern).any(is_child)
+        self.table
+            .of(&parent.pattern)
+            .any(|row| row.fault.explained_by.as_ref() == Some(parent))
     }
 
     /// The proof of the child that cleared last.
-    fn last_proof(&self, parent: &FaultKey) -> Ended {
+    fn last_proof(&self, parent: &FaultKey) -> Option<Ended> {
         let children = self.get(parent).map_or(&[][..], |f| &f.children);
         let cleared = children.iter().filter_map(|key| self.get(key));
         let cleared = cleared.filter(|f| f.phase == Phase::Cleared);
-        let last = cleared.max_by_key(|f| f.ended);
-        // A child that was forgotten in the same step was proven by a
-        // recovery observation before it was ever raised again.
-        last.and_then(|f| f.proof.clone()).unwrap_or(Ended::Recovered)
+        cleared.max_by_key(|f| f.ended)?.proof.clone()
     }
 
     /// A filed fault shows its children's errors.
@@ -248,7 +244,7 @@ impl Ledger {
 /// The proofs of a fault: those of its pattern; for one that was only filed,
 /// those that are about the part as such.
 pub(super) fn clear_rules(pattern: &Pattern, fault: &Fault) -> Vec<Proof> {
-    let of_part = |p: &&Proof| !fault.is_filed() || **p == Proof::Replaced;
+    let of_part = |p: &&Proof| !fault.filed || **p == Proof::Replaced;
     pattern.clear.iter().filter(of_part).cloned().collect()
 }
 
@@ -272,6 +268,7 @@ fn filed(pattern: &Pattern, key: FaultKey, child: &Fault) -> Fault {
         proof: None,
         explained_by: None,
         children: Vec::new(),
+        filed: true,
         relapses: Default::default(),
         locked: false,
         window: Default::default(),

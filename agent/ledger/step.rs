@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fault::{Ended, Evidence, Fault, FaultKey, Phase, Window};
 use super::table::Row;
-use super::tolerance::{Occasion, admit, empty, is_empty};
+use super::tolerance::{Occasion, admit, empty};
 use super::{Ledger, proof};
 use crate::hash::fnv1a;
 use crate::patterns::set::{Pattern, Proof, Severity};
@@ -101,7 +101,7 @@ impl Ledger {
 
     /// Files an observation with its fault, which is made if there is none;
     /// `None` when there is no room for it.
-    fn see(
+    pub(super) fn see(
         &mut self,
         id: &SourceId,
         pattern: &Pattern,
@@ -142,8 +142,9 @@ impl Ledger {
             // Real evidence makes a drill's fault real.
             fault.injected = false;
         }
-        if fault.is_filed() {
+        if fault.filed {
             // Only its children's so far; from now on it has its own proofs.
+            fault.filed = false;
             proof::replace(fault, pattern.clear.clone());
         }
         Some(key)
@@ -338,99 +339,6 @@ impl Ledger {
             self.count(&key, &pattern, occasion);
         }
     }
-
-    /// A state source tells how it finds a pattern on a part.
-    fn take_state(
-        &mut self,
-        id: &SourceId,
-        pattern: &Pattern,
-        signal: Signal,
-        truth: Truth,
-    ) {
-        let key = FaultKey {
-            pattern: pattern.name.clone(),
-            part: signal.part.clone(),
-        };
-        if truth != Truth::True {
-            return self.state_ceased(&key, truth);
-        }
-        // Told again after a restart, it is the same as before; told while
-        // a proof runs, it is back.
-        let is_new = match self.table.get(&key) {
-            None => true,
-            Some(row) => {
-                let fault = &row.fault;
-                let is_over = fault.phase == Phase::Cleared
-                    && fault.held.read(self.now.boot).is_zero();
-                row.truth == Truth::False || is_over || !fault.begun.is_empty()
-            }
-        };
-        if !is_new {
-            self.resume(&key, &signal);
-            return;
-        }
-        let Some(key) = self.see(id, pattern, &signal) else { return };
-        let Some(row) = self.table.get_mut(&key) else { return };
-        row.truth = Truth::True;
-        row.drilled = signal.injected;
-        let fault = &mut row.fault;
-        fault.total = fault.total.saturating_add(signal.count.max(1));
-        match fault.phase {
-            Phase::Active | Phase::Recovering | Phase::Explained => {
-                fault.count = fault.count.saturating_add(signal.count.max(1));
-                show(fault, pattern);
-                self.interrupt(&key);
-            }
-            _ => {
-                fault.held.reset();
-                if fault.phase == Phase::Tolerated {
-                    fault.count = signal.count.max(1);
-                    fault.injected = signal.injected;
-                }
-                show(fault, pattern);
-                self.finish_lasting(&key);
-            }
-        }
-    }
-
-    /// The state is told again as it was.
-    fn resume(&mut self, key: &FaultKey, signal: &Signal) {
-        let now = self.now.boot;
-        if let Some(row) = self.table.get_mut(key) {
-            row.truth = Truth::True;
-            row.drilled = signal.injected;
-            row.touched = now;
-        }
-        self.finish_lasting(key);
-    }
-
-    /// The state does not hold, or cannot be told.
-    fn state_ceased(&mut self, key: &FaultKey, truth: Truth) {
-        let now = self.now.boot;
-        let Some(row) = self.table.get_mut(key) else { return };
-        row.truth = truth;
-        row.touched = now;
-        if truth == Truth::Unknown {
-            return;
-        }
-        let fault = &mut row.fault;
-        fault.held.reset();
-        match fault.phase {
-            Phase::Tolerated if is_empty(&fault.window) => self.forget(key),
-            Phase::Settling => self.end_quietly(key, Ended::Recovered),
-            _ if proof::may_run(fault) => {
-                let normal = |p: &Proof| matches!(p, Proof::Normal(_));
-                if let Some(i) = fault.clear.iter().position(normal) {
-                    let i = proof::index(i);
-                    if !fault.begun.contains(&i) {
-                        fault.begun.push(i);
-                    }
-                }
-                self.recovering(key);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// A fault that has just been seen for the first time.
@@ -472,6 +380,7 @@ pub(super) fn new_fault(
         proof: None,
         explained_by: None,
         children: Vec::new(),
+        filed: false,
         relapses: Default::default(),
         locked: false,
         injected: signal.injected,

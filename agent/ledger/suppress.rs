@@ -45,8 +45,9 @@ impl Ledger {
             .filter(|row| key.part.is_within(&row.fault.key.part))
             .filter(|row| row.fault.opened.is_some_and(|t| t <= limit));
         let parents = self.parents_of(key);
-        causes
-            .chain(parents)
+        // Its parent before others: that is what the parent stands on.
+        parents
+            .chain(causes)
             .filter(|row| holds(row) && row.fault.key != *key)
             .filter(|row| !self.is_explained_by(&row.fault.key, key))
             .min_by_key(|row| !row.fault.phase.is_raised())
@@ -55,7 +56,11 @@ impl Ledger {
 
     /// Whether `cause` explains `key` through any number of others (or the
     /// chain is too long to tell).
-    fn is_explained_by(&self, key: &FaultKey, cause: &FaultKey) -> bool {
+    pub(super) fn is_explained_by(
+        &self,
+        key: &FaultKey,
+        cause: &FaultKey,
+    ) -> bool {
         let mut at = key;
         for _ in 0..CHAIN_MAX {
             let by = self.get(at).and_then(|f| f.explained_by.as_ref());

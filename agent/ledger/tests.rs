@@ -1,1 +1,9 @@
-//! The rules of a fault's life, one test each.
+//! The rules of a fault's life, one test each, on a virtual clock.
+
+mod counting;
+mod folding;
+mod people;
+mod proving;
+mod random;
+mod rules;
+mod siblings;

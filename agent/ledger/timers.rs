@@ -43,11 +43,13 @@ impl Ledger {
         self.judge_all();
         self.finish_probations();
         self.sweep();
+        let deadlines = self.table.iter().filter_map(|r| self.deadline(r));
+        self.due = deadlines.min();
     }
 
     /// When something will be due that only a tick brings about.
     pub fn next_deadline(&self) -> Option<Uptime> {
-        self.table.iter().filter_map(|row| self.deadline(row)).min()
+        self.due
     }
 
     fn deadline(&self, row: &Row) -> Option<Uptime> {
@@ -112,42 +114,6 @@ impl Ledger {
         for key in stopped {
             self.table.touch(key);
         }
-    }
-
-    fn finish_all_lasting(&mut self) {
-        let held = self.table.keys(|row| row.truth == Truth::True);
-        for key in held {
-            self.finish_lasting(&key);
-        }
-    }
-
-    /// Opens a state fault that has held for `lasting`.
-    pub(super) fn finish_lasting(&mut self, key: &FaultKey) {
-        let now = self.now;
-        let Some(pattern) = self.set.get(&key.pattern).cloned() else {
-            return;
-        };
-        let Some(row) = self.table.get(key) else { return };
-        let fault = &row.fault;
-        let waits = matches!(fault.phase, Phase::Tolerated | Phase::Cleared);
-        let is_over = fault.held.read(now.boot) >= pattern.lasting;
-        if !waits || row.truth != Truth::True || !is_over {
-            return;
-        }
-        let drill = row.drilled;
-        let at = if pattern.lasting.is_zero() && fault.phase == Phase::Tolerated
-        {
-            fault.last_seen
-        } else {
-            now.wall
-        };
-        if let Some(row) = self.table.get_mut(key)
-            && row.fault.phase == Phase::Cleared
-        {
-            row.fault.count = 1;
-            super::step::show(&mut row.fault, &pattern);
-        }
-        self.spend(key, at, drill);
     }
 
     fn finish_proofs(&mut self) {
@@ -225,7 +191,6 @@ impl Ledger {
         let wall = |t: Timestamp| self.now.boot.plus(t.since(self.now.wall));
         match fault.phase {
             Phase::Tolerated => {
-                let linger = row.touched.plus(LINGER);
                 let pattern = self.set.get(&fault.key.pattern);
                 if pattern.is_some_and(|p| p.source.is_state()) {
                     let untold = row.truth != Truth::True;
@@ -233,6 +198,7 @@ impl Ledger {
                 }
                 let window = pattern.and_then(|p| p.tolerate);
                 let length = window.map_or(Duration::ZERO, |t| t.window);
+                let linger = row.touched.plus(LINGER.min(length));
                 let passes = tolerance::passes(&fault.window, length);
                 Some(passes.map_or(linger, wall).max(linger))
             }

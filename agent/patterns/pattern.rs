@@ -101,7 +101,7 @@ pub(super) fn build(
         }),
         rollout: rollout(p, findings),
         advice: template(p.advice.as_ref(), &taken, findings),
-        runbook: p.runbook.as_ref().map(|r| r.value.as_str().into()),
+        runbook: runbook(p, findings),
         file: file.name.as_str().into(),
         hash: hash(file, raw),
         component,
@@ -151,6 +151,14 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
         "advice",
         "say what a technician does about it",
     );
+    for example in &p.examples {
+        let e = &example.value;
+        if e.line.is_none() && e.fields.is_empty() {
+            findings
+                .error(example.place, "the example shows nothing".into())
+                .help("give it a `line`, or `fields` of a state");
+        }
+    }
     let gives = |e: &At<super::file::RawExample>| {
         matches!(e.value.gives, super::file::RawGives::Match { .. })
     };
@@ -185,9 +193,11 @@ fn rules(
     } else {
         Some(Effect::Open)
     };
+    let names = Arc::new(names(&pattern, &count));
     let draft = Draft {
         pattern: pattern.clone(),
         effect,
+        names: names.clone(),
         part: pattern.part.clone(),
         count,
     };
@@ -198,10 +208,13 @@ fn rules(
         let source = r.source.as_ref().map_or(pattern.source, |s| s.value);
         let seen = fields::check(source, &r.matchers, findings);
         let part = r.part.as_ref().or(p.part.as_ref());
+        let part = parts(part, &seen, findings);
+        let names = part.iter().flat_map(Template::holes);
         let draft = Draft {
             pattern: pattern.clone(),
             effect: u8::try_from(i).ok().map(Effect::Proof),
-            part: parts(part, &seen, findings),
+            names: Arc::new(names.map(str::to_owned).collect()),
+            part,
             count: Count::Fixed(0),
         };
         rules.extend(draft.rules(source, seen));
@@ -213,8 +226,32 @@ fn rules(
 struct Draft {
     pattern: Arc<Pattern>,
     effect: Option<Effect>,
+    names: Arc<BTreeSet<String>>,
     part: Vec<Template>,
     count: Count,
+}
+
+/// The captures and fields that a pattern's templates use.
+fn names(pattern: &Pattern, count: &Count) -> BTreeSet<String> {
+    let under = pattern.escalate.iter().filter_map(|e| e.when.under.as_ref());
+    let sub_key = match &pattern.sub_key {
+        SubKey::None => None,
+        SubKey::Same(t) | SubKey::Distinct(t) => Some(t),
+    };
+    let count = match count {
+        Count::Fixed(_) => None,
+        Count::Captured(t) => Some(t),
+    };
+    [&pattern.summary, &pattern.advice]
+        .into_iter()
+        .chain(&pattern.part)
+        .chain(&pattern.suspects)
+        .chain(under)
+        .chain(sub_key)
+        .chain(count)
+        .flat_map(Template::holes)
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Draft {
@@ -223,18 +260,22 @@ impl Draft {
     fn rules(self, source: Source, taken: Where) -> Vec<(Source, Rule)> {
         let others = Arc::new(taken.matchers);
         let rule = |message: Option<Message>| {
-            let (expression, literals, block) = match message {
-                Some(m) => (Some(m.expression), m.literals, m.block),
-                None => (None, Vec::new(), false),
+            let (expression, literals, prefixes, block) = match message {
+                Some(m) => {
+                    (Some(m.expression), m.literals, m.prefixes, m.block)
+                }
+                None => (None, Vec::new(), Vec::new(), false),
             };
             let rule = Rule {
                 pattern: self.pattern.clone(),
                 effect: self.effect,
                 message: expression.map(Arc::new),
                 others: others.clone(),
+                names: self.names.clone(),
                 part: self.part.clone(),
                 count: self.count.clone(),
                 literals,
+                prefixes,
                 forms: taken.forms.clone(),
                 block,
             };
@@ -287,7 +328,8 @@ fn one_template(
         }
     };
     for hole in template.holes() {
-        if hole == "count" || taken.names.contains(hole) {
+        let known = hole == "count" || taken.names.contains(hole);
+        if known || taken.incomplete {
             continue;
         }
         let names = taken.names.iter().map(String::as_str);
@@ -333,12 +375,19 @@ fn count(p: &RawPattern, taken: &Where, findings: &mut Findings<'_>) -> Count {
         None => Count::Fixed(1),
         Some(At { value: RawCount::Number(n), .. }) => Count::Fixed(*n),
         Some(At { value: RawCount::Text(text), place }) => {
-            if text == "{count}" && !taken.names.contains("count") {
+            let captured = taken.names.contains("count");
+            if text == "{count}" && !captured && !taken.incomplete {
                 findings
                     .error(*place, "nothing is captured as `count`".into())
                     .help("capture it in `where`: (?<count>\\d+)");
             }
-            Count::Captured(one_template(text, *place, taken, findings))
+            let template = one_template(text, *place, taken, findings);
+            if template.holes().next().is_none() {
+                findings
+                    .error(*place, format!("`{text}` is no number"))
+                    .help("write a number, or the capture that holds it");
+            }
+            Count::Captured(template)
         }
     }
 }
@@ -486,7 +535,11 @@ fn proofs(
     let serial = kinds
         .filter_map(|t| t.split_once('/'))
         .any(|(kind, _)| !WITHOUT_SERIAL.contains(&kind));
-    if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
+    if opens && all.is_empty() {
+        findings
+            .error(raw.place, "the list of proofs is empty".into())
+            .help("say what proves that the fault is gone");
+    } else if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
         findings
             .error(raw.place, "none of its proofs can ever complete".into())
             .help(
@@ -612,6 +665,25 @@ pub fn camel_case(words: &str, suffix: &str) -> String {
         out.push_str(letters.as_str());
     }
     out + suffix
+}
+
+/// `file.md` or `file.md#anchor`: sinks make a link of it.
+fn runbook(p: &RawPattern, findings: &mut Findings<'_>) -> Option<Arc<str>> {
+    let raw = p.runbook.as_ref()?;
+    let (file, anchor) =
+        raw.value.split_once('#').unwrap_or((&raw.value, "top"));
+    let word = |text: &str| {
+        let good = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)
+        };
+        !text.is_empty() && text.len() <= 80 && text.chars().all(good)
+    };
+    if !file.strip_suffix(".md").is_some_and(word) || !word(anchor) {
+        findings
+            .error(raw.place, format!("`{}` is no runbook", raw.value))
+            .help("write file.md#anchor, a place under docs/runbooks/");
+    }
+    Some(raw.value.as_str().into())
 }
 
 fn rollout(p: &RawPattern, findings: &mut Findings<'_>) -> u8 {

@@ -1,0 +1,129 @@
+//! `faultline replay`: what would have happened over a log. The same matcher
+//! and ledger as in the agent, on a virtual clock that the lines drive.
+//!
+//! Invariant: nothing is kept that grows with the log; changes are shown as
+//! they come.
+
+mod clock;
+mod input;
+mod machine;
+mod matches;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::tz::TimeZone;
+
+use super::screen::Screen;
+use super::{Exit, Global};
+use crate::sources::text::{Line, Reader};
+use crate::time::{Timestamp, parse_duration};
+use input::Input;
+use machine::Machine;
+use matches::Matches;
+use report::Report;
+
+/// Options of `replay`.
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The log: dmesg output, a journal export, /var/log/messages or raw
+    /// kmsg records; `-` for standard input
+    #[arg(default_value = "-")]
+    pub log: PathBuf,
+    /// Show which lines matched which patterns instead of the faults
+    #[arg(long)]
+    pub matches: bool,
+    /// Let so much time pass after the last line
+    #[arg(long, value_name = "DURATION", default_value = "0s",
+        value_parser = parse_duration)]
+    pub follow_up: Duration,
+    /// The year in which the log ends, for dates without one [default: when
+    /// the file was written]
+    #[arg(long, value_parser = year)]
+    pub year: Option<i16>,
+    /// Reserved for the resolution of parts
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub root: Option<PathBuf>,
+}
+
+/// What the lines are handed to.
+trait Sink {
+    fn line(&mut self, line: &Line) -> anyhow::Result<()>;
+}
+
+/// Replays the log.
+///
+/// # Errors
+/// The log or the patterns can't be read.
+pub fn run(
+    global: &Global,
+    args: &ReplayArgs,
+    out: &mut Screen,
+) -> anyhow::Result<Exit> {
+    let config = global.settings()?;
+    let set = global.load_patterns(&config)?;
+    let name = args.log.display();
+    let mut input =
+        Input::open(&args.log).with_context(|| format!("{name}"))?;
+    let zone = TimeZone::system();
+    let mut reader = Reader::new(latest(args, &zone), zone);
+    if args.matches {
+        let mut sink = Matches::new(&set, global.json, out);
+        feed(&mut input, &mut reader, &mut sink)
+            .with_context(|| format!("{name}"))?;
+        return Ok(Exit::Good);
+    }
+    let report = Report::new(global.json, out);
+    let mut sink = Machine::new(set, report);
+    sink.begin()?;
+    feed(&mut input, &mut reader, &mut sink)
+        .with_context(|| format!("{name}"))?;
+    sink.pass(args.follow_up)?;
+    sink.end(input.lines, input.cut)?;
+    Ok(Exit::Good)
+}
+
+/// Hands every line of the log to `sink`.
+fn feed(
+    input: &mut Input,
+    reader: &mut Reader,
+    sink: &mut impl Sink,
+) -> anyhow::Result<()> {
+    let mut raw = Vec::new();
+    while input.next(&mut raw)? {
+        if let Some(line) = reader.line(&raw) {
+            sink.line(line)?;
+        }
+    }
+    while let Some(line) = reader.end() {
+        sink.line(line)?;
+    }
+    Ok(())
+}
+
+/// When the log was last written: at the end of the year that was told, else
+/// when the file was, else now.
+fn latest(args: &ReplayArgs, zone: &TimeZone) -> Timestamp {
+    let told = args.year.and_then(|year| {
+        let end = jiff::civil::date(year, 12, 31).at(23, 59, 59, 0);
+        end.to_zoned(zone.clone()).ok().map(|z| z.timestamp())
+    });
+    let modified = || {
+        let meta = std::fs::metadata(&args.log).ok()?;
+        let time = meta.is_file().then(|| meta.modified().ok())??;
+        jiff::Timestamp::try_from(time).ok()
+    };
+    let known = told.or_else(modified).map(|t| Timestamp(t.as_microsecond()));
+    known.unwrap_or_else(|| crate::clock::now().wall)
+}
+
+fn year(text: &str) -> Result<i16, String> {
+    let year: i16 = text.parse().map_err(|_| "no year".to_owned())?;
+    // The kernel is not older, and civil dates end with 9999.
+    match (1991..=9999).contains(&year) {
+        true => Ok(year),
+        false => Err("write a year from 1991 to 9999".to_owned()),
+    }
+}

@@ -1,0 +1,165 @@
+//! The machine whose log is replayed: matcher, ledger and virtual clock.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Sink;
+use super::clock::{Clock, Then};
+use super::report::{Report, Totals};
+use crate::drive::Drive;
+use crate::kernel::KernelRecord;
+use crate::ledger::Change;
+use crate::ledger::desired::desired;
+use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::patterns::set::PatternSet;
+use crate::signal::Event;
+use crate::sources::text::{Line, Time};
+use crate::time::Timestamp;
+
+/// Its state.
+pub struct Machine<'a> {
+    set: Arc<PatternSet>,
+    drive: Drive,
+    clock: Clock,
+    scratch: Scratch,
+    report: Report<'a>,
+    totals: Totals,
+}
+
+impl<'a> Machine<'a> {
+    /// A machine on which nothing has happened.
+    pub fn new(set: Arc<PatternSet>, report: Report<'a>) -> Machine<'a> {
+        Machine {
+            drive: Drive::new(Arc::clone(&set), Timestamp(0)),
+            set,
+            clock: Clock::default(),
+            scratch: Scratch::default(),
+            report,
+            totals: Totals { boots: 1, ..Totals::default() },
+        }
+    }
+
+    /// Before the first line.
+    pub fn begin(&mut self) -> io::Result<()> {
+        self.report.begin()
+    }
+
+    /// Lets `time` pass without a line.
+    pub fn pass(&mut self, time: Duration) -> io::Result<()> {
+        let until = self.drive.now().wall.plus(time);
+        let changes = self.drive.advance(until);
+        self.tell(&changes)
+    }
+
+    /// Shows how it ends.
+    pub fn end(mut self, lines: u64, cut: u64) -> io::Result<()> {
+        self.totals.lines = lines;
+        self.totals.cut = cut;
+        self.totals.relative = self.clock.is_relative();
+        let ledger = self.drive.ledger();
+        self.totals.notes += ledger.stats().notes;
+        let faults: Vec<_> = ledger.faults().collect();
+        self.report.end(&self.totals, &faults, self.drive.now())
+    }
+
+    /// The machine boots: what is remembered goes through the store.
+    fn boot(&mut self) -> io::Result<()> {
+        self.totals.boots += 1;
+        self.totals.notes += self.drive.ledger().stats().notes;
+        self.report.boot(self.totals.boots)?;
+        let changes = self.drive.boot();
+        self.tell(&changes)
+    }
+
+    fn tell(&mut self, changes: &[Change]) -> io::Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let relative = self.clock.is_relative();
+        for change in changes {
+            self.report.change(change, relative)?;
+        }
+        self.report.desired(&desired(self.drive.ledger().faults()))
+    }
+}
+
+impl Sink for Machine<'_> {
+    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
+        let now = self.drive.now().wall;
+        let moment = self.clock.read(line.time, line.new_boot, now);
+        match moment.then {
+            Then::Stay => {}
+            Then::Pass => {
+                let changes = self.drive.advance(moment.time);
+                self.tell(&changes)?;
+            }
+            Then::Jump => self.drive.jump(moment.time),
+        }
+        if line.new_boot {
+            self.boot()?;
+        }
+        if line.time != Time::None {
+            self.totals.saw(moment.time);
+        }
+        let mut events = Vec::new();
+        let scratch = &mut self.scratch;
+        let source =
+            observe(&self.set, line, moment.time, scratch, &mut events);
+        let Some(source) = source else { return Ok(()) };
+        self.totals.matched += 1;
+        let changes = self.drive.batch(source, events);
+        Ok(self.tell(&changes)?)
+    }
+}
+
+/// Holds a line against the patterns of the sources that could have brought
+/// it; which one did, if a pattern took it.
+pub fn observe(
+    set: &PatternSet,
+    line: &Line,
+    time: Timestamp,
+    scratch: &mut Scratch,
+    events: &mut Vec<Event>,
+) -> Option<Source> {
+    let approximate = !matches!(line.time, Time::Wall(_));
+    if line.kernel {
+        let record = KernelRecord {
+            text: &line.text,
+            form: line.form,
+            level: line.level,
+            subsystem: &line.subsystem,
+            device: &line.device,
+            time,
+            approximate,
+            injected: false,
+        };
+        let taken = set.matcher.observe_kernel(&record, scratch, events);
+        return (taken == Taken::Taken).then_some(Source::Kmsg);
+    }
+    let level = line.level.and_then(|l| LEVELS.get(usize::from(l)));
+    let entry = [
+        ("message", Value::Text(&line.text)),
+        ("unit", Value::Text(&line.unit)),
+        ("identifier", Value::Text(&line.identifier)),
+        ("level", Value::Word(level.copied().unwrap_or(""))),
+    ];
+    let text = [("message", Value::Text(&line.raw))];
+    for (patterns, fields) in
+        [(Source::Journal, &entry[..]), (Source::File, &text[..])]
+    {
+        let observation = Observation {
+            patterns,
+            time,
+            approximate,
+            injected: false,
+            fields,
+        };
+        let taken = set.matcher.observe(&observation, scratch, events);
+        if taken == Taken::Taken {
+            return Some(patterns);
+        }
+    }
+    None
+}

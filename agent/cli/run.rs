@@ -1,0 +1,49 @@
+//! `faultline run`: the agent itself; see `agent/run.rs`.
+
+use crate::config::{Listen, Mode};
+use crate::run::{self, Error};
+
+use super::{Exit, Global, escape};
+
+/// Options of `run`; each wins over the configuration.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Where metrics and the JSON API are served: ADDRESS:PORT, or none
+    /// [default: 127.0.0.1:9101]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Listen>,
+    /// How far the agent may go: observe, report or enforce
+    #[arg(long, value_name = "MODE", value_parser = mode)]
+    pub mode: Option<Mode>,
+    /// Believe records that user programs wrote to /dev/kmsg; for drills only
+    #[arg(long)]
+    pub accept_userspace: bool,
+}
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// The configuration makes no sense.
+pub fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
+    let mut config = global.settings()?;
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    if let Some(mode) = args.mode {
+        config.mode = mode;
+    }
+    config.sources.kmsg.accept_userspace |= args.accept_userspace;
+    let Err(error) = run::run(&config) else { return Ok(Exit::Good) };
+    eprintln!("faultline: {}", escape::escape(&error.to_string()));
+    Ok(match error {
+        Error::Denied(_) => Exit::CannotCheck,
+        Error::Start(_) => Exit::Findings,
+        Error::Panicked => Exit::Panicked,
+    })
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let all = [Mode::Observe, Mode::Report, Mode::Enforce];
+    let found = all.into_iter().find(|mode| mode.word() == text);
+    found.ok_or_else(|| "write observe, report or enforce".to_owned())
+}

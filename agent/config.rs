@@ -1,0 +1,643 @@
+//! The configuration: `/etc/faultline/config.yaml`, every key of it optional.
+//!
+//! The doc comments of the fields are written for the person who edits the
+//! file: `sample` makes the commented sample from them. Nothing here looks at
+//! the system; `run.rs` does, with what stands here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub mod sample;
+
+/// Where it is read from unless `--config` says otherwise.
+pub const PATH: &str = "/etc/faultline/config.yaml";
+
+/// Far above any real configuration; a wrong path must not be read into
+/// memory.
+const SIZE_MAX: u64 = 1 << 20;
+
+/// How far the agent may go, whatever the patterns say.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Metrics and log only.
+    Observe,
+    /// Also conditions, events and notifications.
+    #[default]
+    Report,
+    /// Also quarantine.
+    Enforce,
+}
+
+impl Mode {
+    /// The word used everywhere.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Observe => "observe",
+            Mode::Report => "report",
+            Mode::Enforce => "enforce",
+        }
+    }
+
+    /// The furthest stage this mode allows.
+    pub fn stage(self) -> crate::patterns::set::Stage {
+        use crate::patterns::set::Stage;
+        match self {
+            Mode::Observe => Stage::Observe,
+            Mode::Report => Stage::Report,
+            Mode::Enforce => Stage::Enforce,
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The node's name in messages and in the JSON API. Empty: the
+    /// environment variable NODE_NAME, else the host name.
+    pub node: String,
+    /// How far the agent may go, whatever the patterns say: observe (metrics
+    /// and log), report (also conditions, events, notifications) or enforce
+    /// (also quarantine).
+    pub mode: Mode,
+    /// Where faults, positions and history are kept.
+    pub state_dir: PathBuf,
+    /// The socket that `status`, `history` and `clear` talk to.
+    pub socket: PathBuf,
+    /// The group that may use the socket besides root.
+    pub socket_group: String,
+    /// Where metrics, health and the JSON API are served, without
+    /// authentication; `none` for nowhere.
+    pub listen: Listen,
+    /// Directories of pattern files (*.yaml) that add to, override or disable
+    /// the built-in patterns.
+    pub patterns: Vec<PathBuf>,
+    /// What is read.
+    pub sources: Sources,
+    /// The agent's own log, on standard output.
+    pub log: Log,
+    /// The directory that holds the host's /proc, /sys, /dev and /etc: /host
+    /// in a container that has the host mounted there.
+    pub root: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            node: String::new(),
+            mode: Mode::default(),
+            state_dir: "/var/lib/faultline".into(),
+            socket: "/run/faultline/faultline.sock".into(),
+            socket_group: "root".into(),
+            listen: Listen(Some(SocketAddr::from(([127, 0, 0, 1], 9101)))),
+            patterns: vec!["/etc/faultline/patterns".into()],
+            sources: Sources::default(),
+            log: Log::default(),
+            root: "/".into(),
+        }
+    }
+}
+
+/// An address to listen on, or none.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        if text == "none" {
+            return Ok(Listen(None));
+        }
+        text.parse().map(|address| Listen(Some(address))).map_err(|_| {
+            format!(
+                "{text:?} is no address; write 127.0.0.1:9101, [::]:9101 or \
+                 none"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Listen, String> {
+        text.parse()
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> String {
+        listen.to_string()
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+/// What is read.
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sources {
+    /// The kernel's log.
+    pub kmsg: Kmsg,
+    /// The systemd journal.
+    pub journal: Journal,
+    /// Log files.
+    pub file: Files,
+    /// Mounted filesystems.
+    pub mount: Mount,
+}
+
+/// The kernel's log.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kmsg {
+    /// Whether it is read.
+    pub enabled: bool,
+    /// The device.
+    pub path: PathBuf,
+    /// Whether to believe records that user programs wrote to the device.
+    /// For tests only: with it, any process that may write there can open
+    /// any fault; a metric announces it.
+    pub accept_userspace: bool,
+}
+
+impl Default for Kmsg {
+    fn default() -> Kmsg {
+        Kmsg {
+            enabled: true,
+            path: "/dev/kmsg".into(),
+            accept_userspace: false,
+        }
+    }
+}
+
+/// The systemd journal.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Journal {
+    /// Whether it is followed (with journalctl).
+    pub enabled: bool,
+    /// Whether the kernel's text is taken from it too: for hosts where
+    /// /dev/kmsg can't be read. Not together with kmsg.
+    pub kernel: bool,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { enabled: true, kernel: false }
+    }
+}
+
+/// Log files.
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Files {
+    /// What is followed, through rotation: a list of
+    /// { glob: /var/log/messages, kernel: true }, where `kernel` says that
+    /// the lines are the kernel's text behind a syslog header.
+    pub paths: Vec<FilePath>,
+}
+
+/// One file, or several, to follow.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct FilePath {
+    /// A path, with `*` and `?` in its file name.
+    pub glob: String,
+    /// Whether its lines are kernel text behind a syslog header.
+    #[serde(default)]
+    pub kernel: bool,
+}
+
+/// Mounted filesystems.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mount {
+    /// Whether the mount table is watched.
+    pub enabled: bool,
+}
+
+impl Default for Mount {
+    fn default() -> Mount {
+        Mount { enabled: true }
+    }
+}
+
+/// How the log is written.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// One line of text.
+    Text,
+}
+
+/// From which level on the log is written.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// An operator must act.
+    Error,
+    /// Unexpected; nothing is lost.
+    Warn,
+    /// What changed.
+    #[default]
+    Info,
+    /// For whoever looks for a bug.
+    Debug,
+}
+
+/// The agent's own log.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// json or text.
+    pub format: Format,
+    /// error, warn, info or debug.
+    pub level: Level,
+}
+
+/// Why a configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no configuration.
+    #[error("{}: {reason}", path.display())]
+    Unfit {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// It says something that can't be.
+    #[error("{place}: {message}")]
+    Wrong {
+        /// `file:line:column`.
+        place: String,
+        /// What, the line itself, and what was perhaps meant.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`; without a file there, the defaults. A file that was
+    /// asked for by name (`required`) must exist.
+    ///
+    /// # Errors
+    /// It can't be read, or says something that can't be.
+    pub fn read(path: &Path, required: bool) -> Result<Config, Error> {
+        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let unfit = |reason: &str| Error::Unfit {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let meta = match std::fs::metadata(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {
+                return Ok(Config::default());
+            }
+            other => other.map_err(failed)?,
+        };
+        if !meta.is_file() {
+            return Err(unfit("not a regular file"));
+        }
+        if meta.len() > SIZE_MAX {
+            return Err(unfit("larger than 1 MiB; is it the right file?"));
+        }
+        let bytes = std::fs::read(path).map_err(failed)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| unfit("not UTF-8 text"))?;
+        Config::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a configuration; `file` is how errors name it.
+    ///
+    /// # Errors
+    /// It says something that can't be.
+    pub fn parse(text: &str, file: &str) -> Result<Config, Error> {
+        if text.lines().all(|l| l.trim().is_empty() || l.starts_with('#')) {
+            return Ok(Config::default());
+        }
+        let config: Config = serde_saphyr::from_str(text)
+            .map_err(|e| explain(&e, text, file))?;
+        config.check().map_err(|(key, message)| {
+            let (line, column) = find_key(text, key);
+            let place = format!("{file}:{line}:{column}");
+            Error::Wrong { place, message }
+        })?;
+        Ok(config)
+    }
+
+    /// What the types don't say: the key that is wrong, and why.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        for (key, path) in [
+            ("state_dir", &self.state_dir),
+            ("socket", &self.socket),
+            ("root", &self.root),
+        ] {
+            if !path.is_absolute() {
+                let path = path.display();
+                return Err((
+                    key,
+                    format!("{key}: {path} must be an absolute path"),
+                ));
+            }
+        }
+        if self.node.len() > 253 || self.node.contains(char::is_control) {
+            return Err((
+                "node",
+                "node: a name of at most 253 printable characters".into(),
+            ));
+        }
+        if let Some(path) =
+            self.sources.file.paths.iter().find(|p| p.glob.is_empty())
+        {
+            let message = format!("glob: {:?} is no path", path.glob);
+            return Err(("glob", message));
+        }
+        if self.sources.kmsg.enabled && self.sources.journal.kernel {
+            return Err((
+                "kernel",
+                "kernel: the kernel's text is read from kmsg already; every \
+                 error would count twice (set kmsg: { enabled: false })"
+                    .into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The node's name: configured, told by the environment, or the host's.
+    pub fn node_name(&self, environment: Option<String>) -> String {
+        let host = || {
+            let path = self.root.join("proc/sys/kernel/hostname");
+            let name = std::fs::read_to_string(path).unwrap_or_default();
+            Some(name.trim().to_owned()).filter(|n| !n.is_empty())
+        };
+        Some(self.node.clone())
+            .filter(|name| !name.is_empty())
+            .or(environment.filter(|name| !name.is_empty()))
+            .or_else(host)
+            .unwrap_or_else(|| "localhost".to_owned())
+    }
+}
+
+/// The parser's error with its place, its line and a suggestion.
+fn explain(error: &serde_saphyr::Error, text: &str, file: &str) -> Error {
+    let error = error.without_snippet();
+    let place = error
+        .location()
+        .map_or((1, 1), |l| (l.line().max(1), l.column().max(1)));
+    use serde_saphyr::Error::{SerdeUnknownField, SerdeUnknownVariant};
+    let (what, word, known) = match error {
+        SerdeUnknownField { field, expected, .. } => {
+            ("unknown key", field, expected)
+        }
+        SerdeUnknownVariant { variant, expected, .. } => {
+            ("unknown word", variant, expected)
+        }
+        other => {
+            let message = other.to_string();
+            return wrong(file, text, place, message);
+        }
+    };
+    let word = crate::escape::escape(word.as_bytes());
+    let hint = match nearest(&word, known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("use one of {}", known.join(", ")),
+    };
+    wrong(file, text, place, format!("{what} `{word}`; {hint}"))
+}
+
+fn wrong(
+    file: &str,
+    text: &str,
+    (line, column): (u64, u64),
+    message: String,
+) -> Error {
+    let index = usize::try_from(line).unwrap_or(1) - 1;
+    let shown = text.lines().nth(index).unwrap_or_default();
+    let shown: String = shown.chars().take(200).collect();
+    let shown = crate::escape::escape(shown.as_bytes()).into_owned();
+    Error::Wrong {
+        place: format!("{file}:{line}:{column}"),
+        message: format!("{message}\n  | {shown}"),
+    }
+}
+
+/// Where `key:` first stands in the text.
+fn find_key(text: &str, key: &str) -> (usize, usize) {
+    let with_colon = format!("{key}:");
+    let place = text.lines().enumerate().find_map(|(number, line)| {
+        let code = line.split('#').next().unwrap_or_default();
+        code.find(&with_colon).map(|column| (number + 1, column + 1))
+    });
+    place.unwrap_or((1, 1))
+}
+
+/// The known word that is nearest to a mistyped one, if one is near.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let allowed = word.len().div_ceil(3).min(3);
+    known
+        .iter()
+        .map(|k| (distance(&word.to_lowercase(), k), *k))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, k)| k)
+}
+
+/// The number of letters to change, add or leave out (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(text, "config.yaml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_absent_or_empty_file_means_the_defaults() {
+        let none = Config::read(Path::new("/nonexistent/x.yaml"), false);
+        assert_eq!(none.unwrap(), Config::default());
+        assert!(Config::read(Path::new("/nonexistent/x.yaml"), true).is_err());
+        for text in ["", "\n", "# nothing\n\n#\n"] {
+            assert_eq!(
+                Config::parse(text, "c").unwrap(),
+                Config::default(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_that_are_set_win_and_the_others_keep_their_defaults() {
+        let text = "mode: enforce\nlisten: none\nsources:\n  \
+                    kmsg: { accept_userspace: true }\n  \
+                    file:\n    paths:\n      \
+                    - { glob: /var/log/messages, kernel: true }\n";
+        let config = Config::parse(text, "c").unwrap();
+        assert_eq!(config.mode, Mode::Enforce);
+        assert_eq!(config.listen, Listen(None));
+        assert!(config.sources.kmsg.accept_userspace);
+        assert!(config.sources.kmsg.enabled);
+        assert!(config.sources.file.paths[0].kernel);
+        assert_eq!(config.state_dir, Config::default().state_dir);
+    }
+
+    #[test]
+    fn a_mistyped_key_gets_its_place_and_a_suggestion() {
+        let text = error("mode: report\nstat_dir: /tmp\n");
+        assert!(text.starts_with("config.yaml:2:1: "), "{text}");
+        assert!(text.contains("did you mean `state_dir`?"), "{text}");
+        assert!(text.contains("| stat_dir: /tmp"), "{text}");
+        let text = error("sources:\n  kmsg: { enable: true }\n");
+        assert!(text.starts_with("config.yaml:2:"), "{text}");
+        assert!(text.contains("did you mean `enabled`?"), "{text}");
+    }
+
+    #[test]
+    fn a_mistyped_word_gets_a_suggestion() {
+        let text = error("mode: enforced\n");
+        assert!(text.contains("did you mean `enforce`?"), "{text}");
+        let text = error("log: { level: loud }\n");
+        assert!(text.contains("use one of error, warn"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_place() {
+        for (text, expected) in [
+            ("listen: here\n", "is no address"),
+            ("node: a\nstate_dir: var\n", "config.yaml:2:1"),
+            ("mode: [report\n", "config.yaml:"),
+            ("mode: report\nmode: observe\n", "config.yaml:2:1"),
+            ("sources: { journal: { kernel: true } }\n", "count twice"),
+            ("- a\n", "config.yaml:1:1"),
+            ("sources: { file: { paths: [{ glob: '' }] } }\n", "is no path"),
+        ] {
+            let message = error(text);
+            assert!(message.contains(expected), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn hostile_files_are_refused_without_harm() {
+        let deep = "[".repeat(100_000);
+        assert!(Config::parse(&deep, "c").is_err());
+        let escape = error("\u{1b}[31m: 1\n");
+        assert!(!escape.contains('\u{1b}'), "{escape:?}");
+        assert!(Config::read(Path::new("/"), true).is_err());
+        assert!(Config::read(Path::new("/dev/zero"), true).is_err());
+    }
+}

@@ -1,0 +1,334 @@
+//! The ledger's owner: takes what comes over the queue, steps the ledger, and
+//! hands what changed to the store and the sinks.
+//!
+//! Invariant: a batch's position leaves here in the same parcel as the rows
+//! that the batch changed, never earlier and never later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Mode;
+use crate::ledger::fault::Fault;
+use crate::ledger::{Change, Command, Input, Ledger};
+use crate::patterns::set::PatternSet;
+use crate::queue::Message;
+use crate::signal::{Batch, Event, Health, Position, SourceId, Truth};
+use crate::sinks::http::Ready;
+use crate::sinks::log;
+use crate::sinks::metrics::Metrics;
+use crate::sources::{PatternsCell, Stats, Unexplained};
+use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
+use crate::time::{BootId, Now, Timestamp};
+
+/// Messages stepped before what changed is handed over: enough to share a
+/// transaction in a burst, few enough that a gauge follows at once.
+const TURN_MAX: usize = 32;
+
+/// The longest sleep: the watchdog's ping, rows of running stopwatches and a
+/// store that was opened late want a look now and then.
+const NAP: Duration = Duration::from_secs(10);
+
+/// Who this agent is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The node's name.
+    pub node: String,
+    /// How far it may go.
+    pub mode: Mode,
+    /// This boot of the machine.
+    pub boot: BootId,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+/// Everything that the ledger's thread works with.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Who this is.
+    pub identity: Identity,
+    /// The patterns as the sources see them.
+    pub cell: Arc<PatternsCell>,
+    /// The sources' counters.
+    pub stats: Arc<Stats>,
+    /// What no pattern takes.
+    pub unexplained: Arc<Unexplained>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// The latest changes.
+    pub recent: Arc<Recent>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// What readiness waits for.
+    pub ready: Ready,
+    /// Each source's health; `None` until it has told.
+    pub health: BTreeMap<SourceId, Option<Health>>,
+    /// Each source's position, for a store that begins anew.
+    pub positions: BTreeMap<SourceId, Position>,
+    /// What waits to be handed over.
+    pub pending: Pending,
+    /// How often the service manager wants a sign of life.
+    pub watchdog: Option<Duration>,
+    /// Whether the line that says what runs has been written.
+    pub summed_up: bool,
+}
+
+/// Why the loop ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// The time that it was given is over.
+    InTime,
+}
+
+impl Keeper {
+    /// Puts back what the store held.
+    pub fn restore(&mut self, now: Now, mut loaded: Loaded) {
+        for note in std::mem::take(&mut loaded.notes) {
+            tracing::warn!("{note}");
+        }
+        // A store that could only be read late must not undo what has been
+        // seen since.
+        loaded.faults.retain(|f| self.ledger.get(&f.key).is_none());
+        // Restoring forgets which rows are dirty.
+        self.collect(now);
+        self.ledger.restore(now, loaded.faults);
+        for fault in self.ledger.faults() {
+            self.metrics.fault(&fault.key, Some(fault));
+        }
+        for (source, position) in loaded.positions {
+            self.positions.entry(source).or_insert(position);
+        }
+        if self.recent.last(1).is_empty() {
+            self.recent.add(loaded.history);
+        }
+    }
+
+    /// Works until told to shut down, or until `until`.
+    pub fn run(
+        &mut self,
+        queue: &Receiver<Message>,
+        until: Option<crate::time::Uptime>,
+    ) -> Ended {
+        loop {
+            self.hand_over();
+            self.keep_alive();
+            let boot = clock::boot();
+            if until.is_some_and(|until| boot >= until) {
+                return Ended::InTime;
+            }
+            let due = [self.ledger.next_deadline(), until];
+            let due = due.into_iter().flatten().min();
+            let nap = due.map_or(NAP, |due| due.since(boot).min(NAP));
+            let nap = self.watchdog.map_or(nap, |w| nap.min(w / 3));
+            match queue.recv_timeout(nap) {
+                Ok(message) => {
+                    if self.turn(message, queue) == Some(Ended::Told) {
+                        return Ended::Told;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => return Ended::Told,
+            }
+        }
+    }
+
+    /// Steps a message and what else waits already.
+    fn turn(
+        &mut self,
+        first: Message,
+        queue: &Receiver<Message>,
+    ) -> Option<Ended> {
+        let mut taken = 0;
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            if matches!(message, Message::Shutdown) {
+                return Some(Ended::Told);
+            }
+            self.take(message);
+            taken += 1;
+            if taken < TURN_MAX {
+                next = queue.try_recv().ok();
+            }
+        }
+        self.metrics.queue_depth(taken);
+        None
+    }
+
+    fn take(&mut self, message: Message) {
+        let now = clock::now();
+        match message {
+            Message::Batch(batch) => self.take_batch(now, batch),
+            Message::Health(id, health) => self.take_health(now, id, health),
+            Message::Patterns(set) => self.take_patterns(now, set),
+            Message::Command(command, reply) => {
+                let answer = self.obey(now, command);
+                // Who asked may have gone; it is done all the same.
+                let _ = reply.send(answer);
+            }
+            Message::Query(query, reply) => {
+                let _ = reply.send(self.answer(&query, now));
+            }
+            Message::Shutdown => {}
+        }
+    }
+
+    fn take_batch(&mut self, now: Now, batch: Batch) {
+        for event in &batch.events {
+            match event {
+                Event::Match(signal) => {
+                    self.metrics.matched(&signal.pattern);
+                    if !signal.approximate && !signal.injected {
+                        self.metrics.delay(now.wall.since(signal.time));
+                    }
+                }
+                Event::State(signal, Truth::True) => {
+                    self.metrics.matched(&signal.pattern);
+                }
+                _ => {}
+            }
+        }
+        self.ready.tried(batch.source.name());
+        if let Some(position) = &batch.position {
+            let id = Arc::clone(&batch.id);
+            self.positions.insert(Arc::clone(&id), position.clone());
+            self.pending.positions.insert(id, position.clone());
+        }
+        let changes = self.ledger.step(now, Input::Batch(batch));
+        self.tell(changes);
+    }
+
+    fn take_health(&mut self, now: Now, id: SourceId, health: Health) {
+        let up = match &health {
+            Health::Up => Some(true),
+            Health::Down(_) => Some(false),
+            Health::Absent(_) => None,
+        };
+        self.metrics.source_up(&id, up);
+        self.ready.tried(id.split(':').next().unwrap_or(&id));
+        self.health.insert(Arc::clone(&id), Some(health.clone()));
+        let changes = self.ledger.step(now, Input::Health(id, health));
+        self.tell(changes);
+    }
+
+    fn take_patterns(&mut self, now: Now, set: Arc<PatternSet>) {
+        self.metrics.pattern_set(set.patterns.len(), set.hash);
+        // The ledger first: it must know a pattern before a source sends
+        // what it took.
+        let input = Input::Patterns(Arc::clone(&set));
+        let changes = self.ledger.step(now, input);
+        self.cell.replace(set);
+        self.tell(changes);
+    }
+
+    fn obey(&mut self, now: Now, command: Command) -> Result<String, String> {
+        let (changes, answer) = self.ledger.clear(now, command)?;
+        self.tell(changes);
+        Ok(answer)
+    }
+
+    fn tick(&mut self) {
+        let changes = self.ledger.step(clock::now(), Input::Tick);
+        self.tell(changes);
+    }
+
+    /// Tells the sinks and the history.
+    fn tell(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            log::change(&change);
+            self.metrics.change(&change);
+            let entry = HistoryEntry::of(&change);
+            self.recent.add([entry.clone()]);
+            self.pending.history.push_back(entry);
+        }
+    }
+
+    /// Takes the changed rows out of the ledger, shows them, and keeps them
+    /// for the store.
+    fn collect(&mut self, now: Now) {
+        for (key, fault) in self.ledger.take_dirty(now) {
+            self.metrics.fault(&key, fault.as_ref());
+            self.pending.faults.insert(key, fault);
+        }
+    }
+
+    /// Hands rows, positions and history to the store in one parcel.
+    pub fn hand_over(&mut self) {
+        let now = clock::now();
+        self.collect(now);
+        let (late, resync) = self.store.late();
+        if let Some(loaded) = late {
+            self.restore(now, loaded);
+        }
+        if resync {
+            let all = self
+                .ledger
+                .faults()
+                .map(|f: &Fault| (f.key.clone(), Some(f.at(now.boot))));
+            self.pending.faults.extend(all);
+            self.pending.positions.extend(self.positions.clone());
+        }
+        self.store.put(std::mem::take(&mut self.pending));
+        let stats = self.ledger.stats();
+        self.metrics.ledger(&[
+            ("dropped-values", stats.dropped_values),
+            ("evicted", stats.evicted),
+            ("notes", stats.notes),
+            ("refused", stats.refused),
+            ("unknown", stats.unknown),
+            ("unplaced", stats.unplaced),
+        ]);
+    }
+
+    /// Tells the service manager that the ledger moves; from here, so that
+    /// a ledger that stands still is started again.
+    fn keep_alive(&mut self) {
+        if self.watchdog.is_some() {
+            super::tell_manager(&[sd_notify::NotifyState::Watchdog]);
+        }
+        if !self.summed_up && self.ready.waiting().is_empty() {
+            self.summed_up = true;
+            self.sum_up();
+        }
+    }
+
+    /// One line that says what runs, and what does not and why.
+    fn sum_up(&self) {
+        let mut up = Vec::new();
+        let (mut down, mut absent) = (Vec::new(), Vec::new());
+        for (id, health) in &self.health {
+            match health {
+                Some(Health::Up) => up.push(id.to_string()),
+                Some(Health::Down(why)) => down.push(format!("{id}: {why}")),
+                Some(Health::Absent(why)) => {
+                    absent.push(format!("{id}: {why}"));
+                }
+                None => {}
+            }
+        }
+        let store = self.store.status();
+        let faults = self.ledger.faults().filter(|f| f.phase.is_raised());
+        let some =
+            |list: Vec<String>| (!list.is_empty()).then(|| list.join("; "));
+        let status = format!("watching {}", up.join(", "));
+        tracing::info!(
+            node = self.identity.node,
+            mode = self.identity.mode.word(),
+            version = env!("CARGO_PKG_VERSION"),
+            patterns = self.ledger.patterns().patterns.len(),
+            up = some(up),
+            down = some(down),
+            absent = some(absent),
+            faults = faults.count(),
+            durable = store.durable,
+            not_durable_because = store.reason,
+            "faultline runs"
+        );
+        super::tell_manager(&[sd_notify::NotifyState::Status(&status)]);
+    }
+}

@@ -1,0 +1,259 @@
+//! What each path answers. The shapes are documented in `docs/api.md`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Agent;
+use super::socket::Access;
+use crate::ledger::Command;
+use crate::queue::{Message, Query};
+use crate::store;
+
+/// How long the ledger has to answer.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pause before a full queue is tried again.
+const QUEUE_RETRY: Duration = Duration::from_millis(10);
+
+/// The largest request body.
+const BODY_MAX: usize = 64 * 1024;
+
+/// History entries answered at most: all there are.
+const HISTORY_MAX: usize = store::HISTORY_ROWS as usize;
+
+type Answer = Response<Full<Bytes>>;
+
+/// What `POST /v1/clear` takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Clear {
+    /// The fault's id, `pattern part`, or a part with one fault.
+    fault: String,
+    /// Why.
+    #[serde(default)]
+    why: String,
+    /// Whether the part was replaced.
+    #[serde(default)]
+    replaced: bool,
+    /// Clears although the failed serial is still present.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    access: &Access,
+    agent: &Arc<Agent>,
+) -> Answer {
+    if let Access::Refused(who) = access {
+        return error(
+            403,
+            &format!(
+                "{who} may not use this socket; it is for root and the \
+                      configured group (socket_group)"
+            ),
+        );
+    }
+    let path = request.uri().path().to_owned();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let writes = *request.method() == Method::POST;
+    match (path.as_str(), reads, access) {
+        ("/v1/clear", _, Access::Full(by)) if writes => {
+            clear(request, by.clone(), agent).await
+        }
+        ("/v1/clear", _, Access::Full(_)) => not_allowed("POST"),
+        ("/metrics", true, _) => page(agent),
+        ("/healthz", true, _) => healthz(agent).await,
+        ("/readyz", true, _) => readyz(agent),
+        ("/api/v1/node", true, _) => told(ask(agent, Query::Node).await),
+        ("/api/v1/faults", true, _) => told(ask(agent, Query::Faults).await),
+        ("/api/v1/patterns", true, _) => {
+            told(ask(agent, Query::Patterns).await)
+        }
+        ("/api/v1/unexplained", true, _) => {
+            told(ask(agent, Query::Unexplained).await)
+        }
+        ("/api/v1/history", true, _) => {
+            history(request.uri().query().unwrap_or_default(), agent).await
+        }
+        (path, false, _) if is_known(path) => not_allowed("GET, HEAD"),
+        _ => error(404, "there is nothing here; see docs/api.md"),
+    }
+}
+
+fn is_known(path: &str) -> bool {
+    matches!(
+        path,
+        "/metrics"
+            | "/healthz"
+            | "/readyz"
+            | "/api/v1/node"
+            | "/api/v1/faults"
+            | "/api/v1/patterns"
+            | "/api/v1/unexplained"
+            | "/api/v1/history"
+    )
+}
+
+fn respond(status: u16, content: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    if let Ok(status) = hyper::StatusCode::from_u16(status) {
+        *answer.status_mut() = status;
+    }
+    let headers = answer.headers_mut();
+    let value = hyper::header::HeaderValue::from_static;
+    headers.insert("content-type", value(content));
+    headers.insert("x-content-type-options", value("nosniff"));
+    headers.insert("cache-control", value("no-store"));
+    answer
+}
+
+fn send_json(status: u16, value: &Value) -> Answer {
+    respond(status, "application/json", format!("{value}\n"))
+}
+
+/// An error, in its one shape.
+pub(super) fn error(status: u16, message: &str) -> Answer {
+    send_json(status, &json!({ "error": message }))
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = error(405, &format!("only {allowed} is possible here"));
+    let value = hyper::header::HeaderValue::from_static(allowed);
+    answer.headers_mut().insert("allow", value);
+    answer
+}
+
+/// What the ledger said, or that it said nothing.
+fn told(answer: Option<Value>) -> Answer {
+    match answer {
+        Some(value) => send_json(200, &value),
+        None => error(503, "the ledger did not answer within 2 s"),
+    }
+}
+
+fn page(agent: &Agent) -> Answer {
+    const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+    respond(200, TEXT, agent.page())
+}
+
+async fn healthz(agent: &Agent) -> Answer {
+    let status = match ask(agent, Query::Alive).await {
+        Some(_) => (200, "ok\n"),
+        None => (503, "the ledger did not answer within 2 s\n"),
+    };
+    respond(status.0, "text/plain; charset=utf-8", status.1.to_owned())
+}
+
+fn readyz(agent: &Agent) -> Answer {
+    let waiting = agent.ready.waiting();
+    let (status, text) = if waiting.is_empty() {
+        (200, "ready\n".to_owned())
+    } else {
+        (503, format!("not tried yet: {}\n", waiting.join(", ")))
+    };
+    respond(status, "text/plain; charset=utf-8", text)
+}
+
+/// Asks the ledger's thread.
+async fn ask(agent: &Agent, query: Query) -> Option<Value> {
+    let (reply, answer) = oneshot::channel();
+    converse(agent, Message::Query(query, reply), answer).await
+}
+
+/// Puts a message in the queue and waits for its answer, within one limit
+/// for both. The queue may be full for a moment: sources fill it in a burst.
+async fn converse<T>(
+    agent: &Agent,
+    message: Message,
+    answer: oneshot::Receiver<T>,
+) -> Option<T> {
+    use std::sync::mpsc::TrySendError;
+    let talk = async {
+        let mut message = message;
+        loop {
+            match agent.queue.try_send(message) {
+                Ok(()) => return answer.await.ok(),
+                Err(TrySendError::Disconnected(_)) => return None,
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            tokio::time::sleep(QUEUE_RETRY).await;
+        }
+    };
+    tokio::time::timeout(LEDGER_TIMEOUT, talk).await.ok().flatten()
+}
+
+/// `?limit=N`: the last N changes; what is not in memory is read from the
+/// store, if the disk answers in time.
+async fn history(query: &str, agent: &Agent) -> Answer {
+    let limit = match limit(query) {
+        Ok(limit) => limit,
+        Err(message) => return error(400, &message),
+    };
+    let recent = agent.recent.last(limit);
+    if recent.len() >= limit || limit <= store::HISTORY_RECENT {
+        return send_json(200, &json!({ "history": recent }));
+    }
+    let directory = agent.state_dir.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        store::read_history(&directory, limit)
+    });
+    let entries = match tokio::time::timeout(LEDGER_TIMEOUT, read).await {
+        // The store lags a moment behind; what it lacks would be the newest.
+        Ok(Ok(Ok(entries))) if entries.len() >= recent.len() => entries,
+        _ => recent,
+    };
+    send_json(200, &json!({ "history": entries }))
+}
+
+fn limit(query: &str) -> Result<usize, String> {
+    let mut limit = store::HISTORY_RECENT;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("limit", n)) => {
+                limit = n
+                    .parse()
+                    .map_err(|_| "limit must be a whole number".to_owned())?;
+            }
+            _ => return Err("the only parameter is limit".to_owned()),
+        }
+    }
+    Ok(limit.min(HISTORY_MAX))
+}
+
+/// Carries out `clear` for `by`.
+async fn clear(
+    request: Request<Incoming>,
+    by: String,
+    agent: &Agent,
+) -> Answer {
+    let body = Limited::new(request.into_body(), BODY_MAX).collect().await;
+    let Ok(body) = body else {
+        return error(413, "the body is too large or was cut short");
+    };
+    let wish: Clear = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(wish) => wish,
+        Err(e) => return error(400, &format!("not a clear request: {e}")),
+    };
+    let command = Command::Clear {
+        fault: wish.fault,
+        by,
+        why: wish.why,
+        replaced: wish.replaced,
+        force: wish.force,
+    };
+    let (reply, answer) = oneshot::channel();
+    match converse(agent, Message::Command(command, reply), answer).await {
+        Some(Ok(message)) => send_json(200, &json!({ "message": message })),
+        Some(Err(message)) => error(409, &message),
+        None => error(503, "the ledger did not answer within 2 s"),
+    }
+}

@@ -1,0 +1,220 @@
+//! The unix socket: how it is made, and who may use it.
+//!
+//! The file's mode keeps strangers out; the peer's credentials are checked
+//! besides, in case somebody changes the mode. Names come from the host's
+//! own files: a static binary can't ask NSS.
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// What a connection may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    ReadOnly,
+    /// Read and clear, as this user.
+    Full(String),
+    /// Nothing; who it is.
+    Refused(String),
+}
+
+/// Who may use the socket: root, the agent's own user, and a group.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    root: PathBuf,
+    own: u32,
+    group: Option<Group>,
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    gid: u32,
+    members: Vec<String>,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another agent answers on it.
+    #[error("{}: another agent answers on this socket", path.display())]
+    Taken {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It can't be made.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Makes the socket at `path` for root and `group`, in place of one that a
+/// dead agent left. `root` is where the host's `/etc` is.
+///
+/// # Errors
+/// It can't be made, or an agent that lives has it.
+pub fn bind(
+    path: &Path,
+    group: &str,
+    root: &Path,
+) -> Result<(UnixListener, Gate), Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(failed)?;
+    }
+    make_way(path)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    let gate = Gate::new(group, root);
+    match &gate.group {
+        Some(group) => {
+            // Without CAP_CHOWN the socket stays with our own group, which
+            // lets fewer in, not more.
+            if let Err(error) =
+                std::os::unix::fs::chown(path, None, Some(group.gid))
+            {
+                tracing::warn!(%error, "can't give the socket to its group");
+            }
+        }
+        None => tracing::warn!(group, "the socket's group does not exist"),
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok((listener, gate))
+}
+
+/// Removes a socket that nobody listens on.
+fn make_way(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(failed(e)),
+        Ok(meta) if !meta.file_type().is_socket() => {
+            let source = std::io::Error::other(
+                "there is a file that is no socket; remove it",
+            );
+            return Err(failed(source));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(Error::Taken { path: path.to_owned() }),
+        Err(_) => fs::remove_file(path).map_err(failed),
+    }
+}
+
+impl Gate {
+    fn new(group: &str, root: &Path) -> Gate {
+        let groups = read(&root.join("etc/group"));
+        let group = groups.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let gid: u32 = fields.nth(1)?.parse().ok()?;
+            if name != group {
+                return None;
+            }
+            let members = fields.next().unwrap_or_default().split(',');
+            let members = members.map(|m| m.trim().to_owned()).collect();
+            Some(Group { gid, members })
+        });
+        let own = nix::unistd::geteuid().as_raw();
+        Gate { root: root.to_owned(), own, group }
+    }
+
+    /// What the peer of this connection may do.
+    pub(super) fn admit(&self, stream: &tokio::net::UnixStream) -> Access {
+        match stream.peer_cred() {
+            Ok(peer) => self.judge(peer.uid(), peer.gid()),
+            Err(e) => Access::Refused(format!("somebody unknown ({e})")),
+        }
+    }
+
+    fn judge(&self, uid: u32, gid: u32) -> Access {
+        let name = self.name_of(uid);
+        let in_group = self.group.as_ref().is_some_and(|group| {
+            group.gid == gid
+                || name.as_ref().is_some_and(|n| group.members.contains(n))
+        });
+        let shown = name.unwrap_or_else(|| format!("uid {uid}"));
+        if uid == 0 || uid == self.own || in_group {
+            Access::Full(shown)
+        } else {
+            Access::Refused(shown)
+        }
+    }
+
+    /// The user's name in the host's own file.
+    fn name_of(&self, uid: u32) -> Option<String> {
+        let users = read(&self.root.join("etc/passwd"));
+        let uid = uid.to_string();
+        let mut lines = users.lines();
+        let line = lines.find(|l| l.split(':').nth(2) == Some(&uid))?;
+        let name = line.split(':').next()?;
+        Some(crate::escape::escape(name.as_bytes()).into_owned())
+    }
+}
+
+/// A file that can't be read names nobody.
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_group_are_let_in_and_nobody_else() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let etc = root.path().join("etc");
+        fs::write(
+            etc.join("passwd"),
+            "root:x:0:0::/root:/bin/sh\nann:x:1001:1001::/:/bin/sh\n\
+             bob:x:1002:1002::/:/bin/sh\n",
+        )
+        .unwrap();
+        fs::write(etc.join("group"), "root:x:0:\nsre:x:77:ann,eve\n").unwrap();
+        let mut gate = Gate::new("sre", root.path());
+        gate.own = 0;
+        assert_eq!(gate.judge(0, 0), Access::Full("root".into()));
+        assert_eq!(gate.judge(1001, 1001), Access::Full("ann".into()));
+        assert_eq!(gate.judge(1002, 77), Access::Full("bob".into()));
+        assert_eq!(gate.judge(1002, 1002), Access::Refused("bob".into()));
+        assert_eq!(gate.judge(9, 9), Access::Refused("uid 9".into()));
+        let gate = Gate { own: 0, ..Gate::new("none", root.path()) };
+        assert_eq!(gate.judge(1001, 1001), Access::Refused("ann".into()));
+    }
+
+    #[test]
+    fn a_dead_agents_socket_is_replaced_and_a_living_ones_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/faultline.sock");
+        let root = Path::new("/");
+        let (first, _) = bind(&path, "root", root).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let taken = bind(&path, "root", root).unwrap_err();
+        assert!(matches!(taken, Error::Taken { .. }));
+        drop(first);
+        bind(&path, "root", root).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_sockets_place_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("faultline.sock");
+        fs::write(&path, "precious").unwrap();
+        assert!(bind(&path, "root", Path::new("/")).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+}

@@ -1,0 +1,352 @@
+//! The store's own thread. The ledger hands over what changed and goes on;
+//! an fsync that hangs for ever costs durability, never detection.
+//!
+//! There is one pending set, in which the latest wins; what could not be
+//! written goes back into it below what came since. The thread opens the
+//! database too: on a dying system disk that hangs as well.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::database::Database;
+use super::{Error, Loaded, Pending, read};
+use crate::clock;
+use crate::machine::Machine;
+use crate::time::Uptime;
+
+/// Changes wait this long for company: a burst is one transaction, and the
+/// loss of this much to a kill only means that it is read again.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Positions alone wait longer; an ordinary kernel line must not cost a
+/// transaction.
+const GATHER_POSITIONS: Duration = Duration::from_secs(2);
+
+/// The first pause after a failure; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A write that takes this long counts as hanging: the state is not durable
+/// while it lasts.
+const HUNG: Duration = Duration::from_secs(10);
+
+/// What the metrics and the log tell of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether what the ledger holds reaches the disk.
+    pub durable: bool,
+    /// Why it does not.
+    pub reason: Option<String>,
+    /// Transactions written.
+    pub writes: u64,
+    /// Openings and writes that failed.
+    pub errors: u64,
+    /// History entries that were dropped because nothing could be written.
+    pub dropped: u64,
+}
+
+/// The handle of the writer thread.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    machine: Machine,
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    work: Condvar,
+    /// Something was done by the thread.
+    done: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: Pending,
+    status: Status,
+    /// What an opening found and nobody has taken yet.
+    loaded: Option<Loaded>,
+    /// Whether the file began empty while the ledger may hold faults.
+    resync: bool,
+    /// Since when the thread is busy with the disk.
+    busy: Option<Uptime>,
+    /// Someone waits: write at once.
+    hurry: bool,
+    /// The agent ends.
+    closing: bool,
+}
+
+impl Shared {
+    /// The state; a panic elsewhere must not take the store along, and every
+    /// change of the state is complete in itself.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Starts the thread, which opens the store in `directory`.
+    pub fn start(directory: PathBuf, machine: Machine) -> Store {
+        let mut state = State::default();
+        state.status.reason = Some("not opened yet".into());
+        let shared = Arc::new(Shared {
+            directory,
+            machine,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        });
+        let theirs = Arc::clone(&shared);
+        let spawned = std::thread::Builder::new()
+            .name("store".into())
+            .stack_size(512 * 1024)
+            .spawn(move || run(&theirs));
+        let thread = match spawned {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                let mut state = shared.lock();
+                state.status.reason = Some(format!("no thread: {error}"));
+                drop(state);
+                None
+            }
+        };
+        Store { shared, thread: Mutex::new(thread) }
+    }
+
+    /// What the first opening found, waiting for it at most `patience`.
+    /// `None`: nothing could be read so far; it may come by [`Store::late`].
+    pub fn first(&self, patience: Duration) -> Option<Loaded> {
+        let state = self.shared.lock();
+        let (mut state, _) = self
+            .shared
+            .done
+            .wait_timeout_while(state, patience, |state| {
+                state.loaded.is_none() && state.status.errors == 0
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        state.loaded.take()
+    }
+
+    /// What a later opening found, and whether everything must be handed
+    /// over anew because the file began empty.
+    pub fn late(&self) -> (Option<Loaded>, bool) {
+        let mut state = self.shared.lock();
+        (state.loaded.take(), std::mem::take(&mut state.resync))
+    }
+
+    /// Hands over what changed. Never waits for the disk.
+    pub fn put(&self, newer: Pending) {
+        if newer.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        // Otherwise the thread is gathering already.
+        let wake = state.pending.only_positions();
+        state.status.dropped += state.pending.merge(newer);
+        drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
+    }
+
+    /// How the store does.
+    pub fn status(&self) -> Status {
+        let state = self.shared.lock();
+        let mut status = state.status.clone();
+        let hung = state
+            .busy
+            .map(|since| clock::boot().since(since))
+            .filter(|busy| *busy >= HUNG);
+        if let Some(busy) = hung {
+            status.durable = false;
+            let busy = crate::time::show_duration(busy);
+            status.reason =
+                Some(format!("the disk has not answered for {busy}"));
+        }
+        status
+    }
+
+    /// Writes what is pending, waiting at most `patience`; whether nothing is
+    /// left.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let mut state = self.shared.lock();
+        state.hurry = true;
+        self.shared.work.notify_one();
+        let (mut state, timeout) = self
+            .shared
+            .done
+            .wait_timeout_while(state, patience, |state| {
+                let idle = state.pending.is_empty() && state.busy.is_none();
+                state.hurry && !idle
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        state.hurry = false;
+        !timeout.timed_out() && state.pending.is_empty()
+    }
+
+    /// Writes what is pending and ends the thread, waiting at most
+    /// `patience` for both; whether everything was written.
+    pub fn close(&self, patience: Duration) -> bool {
+        let written = self.flush(patience);
+        self.shared.lock().closing = true;
+        self.shared.work.notify_one();
+        // A thread that hangs in the disk is left behind; the process ends.
+        let thread = self.thread.lock();
+        let thread = thread.unwrap_or_else(PoisonError::into_inner).take();
+        match thread {
+            Some(thread) if written => thread.join().is_ok(),
+            _ => written,
+        }
+    }
+}
+
+/// The thread.
+fn run(shared: &Shared) {
+    let mut database = None;
+    let mut pause = RETRY_MIN;
+    // Whether this process opened the store before.
+    let mut opened = false;
+    loop {
+        if database.is_none() {
+            database = open(shared, &mut opened);
+        }
+        let written = match database.as_mut() {
+            Some(open) => write_next(shared, open),
+            None => Some(false),
+        };
+        match written {
+            None => return,
+            Some(true) => pause = RETRY_MIN,
+            Some(false) => {
+                // Opening again is the way back from a file that was
+                // removed, replaced, damaged or remounted.
+                database = None;
+                if !wait_to_retry(shared, pause) {
+                    return;
+                }
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+/// Opens the store, or at least reads it; tells the ledger what is in it.
+fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
+    shared.lock().busy = Some(clock::boot());
+    let now = clock::now().wall;
+    let result = Database::open(&shared.directory, &shared.machine, now);
+    // What can't be written may still be read: no fault is forgotten over
+    // a disk that went read-only.
+    let (database, loaded, error) = match result {
+        Ok((database, loaded)) => (Some(database), Some(loaded), None),
+        Err(error) if *opened => (None, None, Some(error)),
+        Err(error) => (None, read(&shared.directory).ok(), Some(error)),
+    };
+    let mut state = shared.lock();
+    state.busy = None;
+    if let Some(mut loaded) = loaded {
+        // What is pending is newer than what was found.
+        loaded.faults.retain(|f| !state.pending.faults.contains_key(&f.key));
+        state.resync |= *opened;
+        *opened = true;
+        state.loaded = Some(loaded);
+    }
+    // One try is all that a flush gets from a store that can't be opened.
+    state.hurry &= error.is_none();
+    settle(&mut state, error.as_ref());
+    shared.done.notify_all();
+    database
+}
+
+/// Waits for work and writes it; `None` ends the thread.
+fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
+    let pending = gather(shared)?;
+    let result = database.write(&pending);
+    let mut state = shared.lock();
+    state.busy = None;
+    let good = result.is_ok();
+    if good {
+        state.status.writes += 1;
+    } else {
+        let newer = std::mem::replace(&mut state.pending, pending);
+        let dropped = state.pending.merge(newer);
+        state.status.dropped += dropped;
+        state.hurry = false;
+    }
+    settle(&mut state, result.as_ref().err());
+    shared.done.notify_all();
+    Some(good)
+}
+
+/// Takes the pending set when it is time to write it.
+fn gather(shared: &Shared) -> Option<Pending> {
+    let mut state = shared.lock();
+    let mut waited = Duration::ZERO;
+    loop {
+        let empty = state.pending.is_empty();
+        if state.closing && empty {
+            return None;
+        }
+        let urgent = state.hurry || state.closing;
+        let limit = match (empty, state.pending.only_positions()) {
+            (true, _) => Duration::MAX,
+            (_, true) => GATHER_POSITIONS,
+            _ => GATHER,
+        };
+        if !empty && (urgent || waited >= limit) {
+            break;
+        }
+        let begin = clock::boot();
+        state = if empty {
+            let woken = shared.work.wait(state);
+            woken.unwrap_or_else(PoisonError::into_inner)
+        } else {
+            let woken = shared.work.wait_timeout(state, limit - waited);
+            waited += clock::boot().since(begin);
+            woken.unwrap_or_else(PoisonError::into_inner).0
+        };
+    }
+    state.busy = Some(clock::boot());
+    Some(std::mem::take(&mut state.pending))
+}
+
+/// Pauses after a failure; whether to go on.
+fn wait_to_retry(shared: &Shared, pause: Duration) -> bool {
+    let state = shared.lock();
+    let (state, _) = shared
+        .work
+        .wait_timeout_while(state, pause, |s| !s.closing && !s.hurry)
+        .unwrap_or_else(PoisonError::into_inner);
+    !state.closing
+}
+
+/// Notes success or failure, and logs once for each new reason.
+fn settle(state: &mut State, error: Option<&Error>) {
+    let status = &mut state.status;
+    let Some(error) = error else {
+        if !status.durable && status.errors > 0 {
+            tracing::info!("the state is durable again");
+        }
+        status.durable = true;
+        status.reason = None;
+        return;
+    };
+    status.errors += 1;
+    status.durable = false;
+    let reason = error.to_string();
+    if status.reason.as_ref() != Some(&reason) {
+        tracing::error!(
+            reason,
+            "the state is not durable; detection goes on, and it is written \
+             when that is possible again"
+        );
+    }
+    status.reason = Some(reason);
+}

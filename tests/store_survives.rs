@@ -1,0 +1,342 @@
+//! What the store survives: any death of the process, and every kind of disk
+//! that does not do as it should.
+
+mod fault_sample;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use faultline::ledger::fault::Fault;
+use faultline::machine::Machine;
+use faultline::signal::Position;
+use faultline::store::{self, HistoryEntry, Pending, Store};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const DIRECTORY: &str = "FAULTLINE_TEST_STORE";
+
+/// Three faults and a position that all carry the same number.
+fn numbered(number: u64) -> Pending {
+    let mut pending = Pending::default();
+    for part in ["disk/sda", "disk/sdb", "disk/sdc"] {
+        let json = fault_sample::stored("disk-failed", part, number);
+        let fault: Fault = serde_json::from_value(json).unwrap();
+        pending.faults.insert(fault.key.clone(), Some(fault));
+    }
+    let position = Position(number.to_string());
+    pending.positions.insert("kmsg".into(), position);
+    let count = number;
+    let entry = HistoryEntry { count, ..HistoryEntry::default() };
+    pending.history.push_back(entry);
+    pending
+}
+
+/// The number that everything in the store carries; `None` if it is empty.
+fn number_of(loaded: &store::Loaded) -> Option<u64> {
+    let counts: Vec<u64> = loaded.faults.iter().map(|f| f.count).collect();
+    let position = loaded.positions.get("kmsg");
+    let position = position.map(|p| p.0.parse::<u64>().unwrap());
+    let Some(number) = position else {
+        assert!(counts.is_empty(), "counts without a position");
+        return None;
+    };
+    assert_eq!(counts, [number; 3], "counts and position of two moments");
+    assert_eq!(loaded.history.back().unwrap().count, number);
+    Some(number)
+}
+
+fn start(directory: &Path) -> Store {
+    Store::start(directory.to_owned(), Machine::default())
+}
+
+/// Waits until what is pending has been written.
+fn written(store: &Store) {
+    #[expect(clippy::disallowed_methods, reason = "a test's own limit")]
+    let begin = Instant::now();
+    while !store.flush(PATIENCE) {
+        assert!(begin.elapsed() < PATIENCE, "{:?}", store.status());
+    }
+    assert!(store.status().durable, "{:?}", store.status());
+}
+
+#[test]
+#[ignore = "the process that dies, started by another test"]
+fn writing_process() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let store = start(Path::new(&directory));
+    let loaded = store.first(PATIENCE).unwrap();
+    let mut number = number_of(&loaded).unwrap_or(0);
+    loop {
+        number += 1;
+        store.put(numbered(number));
+        if number.is_multiple_of(50) {
+            // Now and then faster than the writer gathers.
+            store.flush(PATIENCE);
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
+#[test]
+fn a_process_killed_at_any_instant_leaves_one_moment_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut last, mut moved) = (0, 0);
+    let mut random: u64 = 88_172_645_463_325_252;
+    for round in 0..40 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writing_process", "--ignored"])
+            .env(DIRECTORY, directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // xorshift: spread over opening, gathering, writing, checkpointing.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        std::thread::sleep(Duration::from_millis(20 + random % 180));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let number = match store::read(directory.path()) {
+            Ok(loaded) => number_of(&loaded).unwrap_or(0),
+            // Killed before the first tables were there.
+            Err(store::Error::Missing { .. }) if last == 0 => 0,
+            Err(error) => panic!("round {round}: {error}"),
+        };
+        assert!(number >= last, "round {round}: {number} after {last}");
+        moved += u64::from(number > last);
+        last = number;
+    }
+    assert!(moved >= 10, "the child hardly ever wrote: {moved} of 40");
+    // Nothing was set aside: no death damages the file.
+    for entry in fs::read_dir(directory.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(!name.contains("corrupt"), "{name}");
+    }
+}
+
+/// A small file system of its own; `None`, said loudly, where that can't be.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Option<Disk> {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk(directory);
+        if disk.mount(&["-t", "tmpfs", "-o", "size=512k", "none"]) {
+            return Some(disk);
+        }
+        eprintln!("SKIPPED: can't mount a tmpfs here; needs root");
+        None
+    }
+
+    fn mount(&self, arguments: &[&str]) -> bool {
+        let mut command = Command::new("mount");
+        command.args(arguments).arg(self.0.path());
+        command.status().is_ok_and(|s| s.success())
+    }
+
+    fn remount(&self, how: &str) {
+        assert!(self.mount(&["-o", &format!("remount,{how}")]));
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a store thread may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_costs_durability_until_there_is_room() {
+    let Some(disk) = Disk::new() else { return };
+    let store = start(disk.path());
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(1));
+    written(&store);
+    let filler = disk.path().join("filler");
+    // Until write(2) says that it is full.
+    let _ = fs::write(&filler, vec![0; 1 << 20]);
+    for number in 2..200 {
+        store.put(numbered(number));
+        if !store.flush(PATIENCE) {
+            break;
+        }
+    }
+    let status = store.status();
+    assert!(!status.durable, "{status:?}");
+    assert!(status.errors > 0 && status.reason.is_some(), "{status:?}");
+    store.put(numbered(1000));
+    fs::remove_file(&filler).unwrap();
+    written(&store);
+    let loaded = store::read(disk.path()).unwrap();
+    assert_eq!(number_of(&loaded), Some(1000));
+    assert!(store.close(PATIENCE));
+}
+
+#[test]
+fn a_read_only_disk_is_read_and_written_when_it_can_be_again() {
+    let Some(disk) = Disk::new() else { return };
+    let store = start(disk.path());
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(5));
+    assert!(store.close(PATIENCE));
+    disk.remount("ro");
+    assert_eq!(number_of(&store::read(disk.path()).unwrap()), Some(5));
+    let store = start(disk.path());
+    let loaded = store.first(PATIENCE).expect("faults of a read-only disk");
+    assert_eq!(number_of(&loaded), Some(5));
+    assert!(!store.status().durable);
+    store.put(numbered(6));
+    assert!(!store.flush(PATIENCE));
+    disk.remount("rw");
+    written(&store);
+    assert_eq!(number_of(&store::read(disk.path()).unwrap()), Some(6));
+    let (_, resync) = store.late();
+    assert!(resync, "a store opened late wants every row");
+}
+
+#[test]
+fn a_missing_directory_is_made_and_one_taken_away_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/b");
+    let store = start(&directory);
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(1));
+    written(&store);
+    fs::remove_dir_all(&directory).unwrap();
+    store.put(numbered(2));
+    written(&store);
+    assert_eq!(number_of(&store::read(&directory).unwrap()), Some(2));
+    let (loaded, resync) = store.late();
+    assert!(loaded.unwrap().faults.is_empty() && resync);
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_leaves_the_agent_without_a_store() {
+    let parent = tempfile::tempdir().unwrap();
+    let blocked = parent.path().join("file");
+    fs::write(&blocked, "no directory").unwrap();
+    let store = start(&blocked.join("state"));
+    assert!(store.first(PATIENCE).is_none());
+    let status = store.status();
+    assert!(!status.durable);
+    let reason = status.reason.unwrap();
+    assert!(reason.contains("file/state"), "{reason}");
+    for number in 0..3000 {
+        store.put(numbered(number));
+    }
+    assert!(store.status().dropped > 0, "history waits without bound");
+    fs::remove_file(&blocked).unwrap();
+    written(&store);
+    let loaded = store::read(&blocked.join("state")).unwrap();
+    assert_eq!(number_of(&loaded), Some(2999));
+}
+
+/// The one file that was set aside.
+fn set_aside(directory: &Path, what: &str) -> std::path::PathBuf {
+    let names = fs::read_dir(directory).unwrap().map(|e| e.unwrap().path());
+    let mut names = names.filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name.starts_with(&format!("state.db.{what}-"))
+            && !name.ends_with("-wal")
+            && !name.ends_with("-shm")
+    });
+    let found = names.next().expect("nothing was set aside");
+    assert!(names.next().is_none());
+    found
+}
+
+#[test]
+fn a_corrupt_file_is_set_aside_and_never_deleted() {
+    let garbage = b"this was never a database ".repeat(1000);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(store::FILE);
+    fs::write(&path, &garbage).unwrap();
+    let store = start(directory.path());
+    let loaded = store.first(PATIENCE).unwrap();
+    assert!(loaded.notes[0].contains("set aside"), "{:?}", loaded.notes);
+    let aside = set_aside(directory.path(), "corrupt");
+    assert_eq!(fs::read(aside).unwrap(), garbage);
+    store.put(numbered(1));
+    written(&store);
+}
+
+#[test]
+fn a_file_damaged_in_its_middle_is_found_and_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(store::FILE);
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    for number in 0..500 {
+        store.put(numbered(number));
+    }
+    assert!(store.close(PATIENCE));
+    let mut bytes = fs::read(&path).unwrap();
+    let page = 4096;
+    assert!(bytes.len() > 4 * page);
+    let middle = bytes.len() / page / 2 * page;
+    for byte in &mut bytes[middle..middle + page] {
+        *byte = byte.wrapping_mul(31).wrapping_add(17);
+    }
+    fs::write(&path, &bytes).unwrap();
+    let store = start(directory.path());
+    let loaded = store.first(PATIENCE).unwrap();
+    assert!(loaded.notes[0].contains("set aside"), "{:?}", loaded.notes);
+    let aside = set_aside(directory.path(), "corrupt");
+    assert_eq!(fs::read(aside).unwrap().len(), bytes.len());
+}
+
+#[test]
+fn a_disk_that_damages_every_file_is_not_filled_with_them() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..16 {
+        let name = format!("state.db.corrupt-{number}");
+        fs::write(directory.path().join(name), "x").unwrap();
+    }
+    let path = directory.path().join(store::FILE);
+    fs::write(&path, b"damaged again ".repeat(1000)).unwrap();
+    let store = start(directory.path());
+    assert!(store.first(PATIENCE).is_none());
+    let reason = store.status().reason.unwrap();
+    assert!(reason.contains("16 such files"), "{reason}");
+    assert!(path.exists());
+}
+
+#[test]
+fn two_agents_never_write_one_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = start(directory.path());
+    first.first(PATIENCE).unwrap();
+    first.put(numbered(3));
+    written(&first);
+    let second = start(directory.path());
+    // It sees what is there, and writes nothing.
+    assert_eq!(number_of(&second.first(PATIENCE).unwrap()), Some(3));
+    let status = second.status();
+    assert!(!status.durable);
+    assert!(status.reason.unwrap().contains("another"));
+    assert!(first.close(PATIENCE));
+    second.put(numbered(4));
+    written(&second);
+}
+
+#[test]
+fn the_history_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    for _ in 0..11 {
+        let mut pending = Pending::default();
+        pending.history = (0..1000).map(|_| HistoryEntry::default()).collect();
+        store.put(pending);
+        written(&store);
+    }
+    assert_eq!(store.status().dropped, 0);
+    let all = store::read_history(directory.path(), 20_000).unwrap();
+    assert_eq!(all.len() as u64, store::HISTORY_ROWS);
+}
