@@ -3,9 +3,3 @@
 mod http;
 mod life;
 mod support;
-
-#[test]
-#[ignore = "the agent's process, started by the other tests"]
-fn agent_process() {
-    support::run_child();
-}
