@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
 
 /// The kernel's log alone, as a drill reads it.
-const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
+pub const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
                     journal: { enabled: false }\n  mount: { enabled: false }\n";
 
 /// Reads nothing.
@@ -21,7 +21,7 @@ const NOTHING: &str = "sources:\n  kmsg: { enabled: false }\n  \
                        mount: { enabled: false }\n";
 
 /// A pattern that no real line has.
-fn write_pattern(directory: &Path) {
+pub fn write_pattern(directory: &Path) {
     let patterns = directory.join("patterns");
     fs::create_dir_all(&patterns).unwrap();
     let text = "version: 1\ncomponent: test\npatterns:\n  \
@@ -37,7 +37,7 @@ fn write_pattern(directory: &Path) {
 
 /// Writes lines to the kernel's log; false, said loudly, where that is not
 /// possible.
-fn kernel_says(lines: &[String]) -> bool {
+pub fn kernel_says(lines: &[String]) -> bool {
     let device = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let Ok(mut device) = device else {
         eprintln!("SKIPPED: can't write to /dev/kmsg; needs root");
@@ -50,7 +50,7 @@ fn kernel_says(lines: &[String]) -> bool {
 }
 
 /// A name that no other test's lines in the same ring have.
-fn unique(name: &str) -> String {
+pub fn unique(name: &str) -> String {
     format!("{name}{}", std::process::id())
 }
 
