@@ -1,5 +1,7 @@
 //! The metrics page as a whole, and the limits of its labels.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fault_sample;
 
 use std::io::Write;

@@ -44,7 +44,9 @@ pub fn kernel_says(lines: &[String]) -> bool {
         return false;
     };
     for line in lines {
-        device.write_all(line.as_bytes()).unwrap();
+        // Without a line break the kernel keeps the record open, unseen,
+        // until the next one comes.
+        device.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
     true
 }

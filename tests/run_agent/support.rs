@@ -113,7 +113,8 @@ impl Agent {
         }
         let (_, faults) = self.get("/api/v1/faults");
         let (_, node) = self.get("/api/v1/node");
-        panic!("it never came to be so: {faults}\n{node}");
+        let (_, metrics) = self.get("/metrics");
+        panic!("it never came to be so: {faults}\n{node}\n{metrics}");
     }
 
     /// How many errors the agent counted on `disk/NAME`.
