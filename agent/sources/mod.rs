@@ -20,6 +20,7 @@ pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_record;
 pub mod mount;
+mod mount_info;
 pub mod shared;
 pub mod stop;
 pub mod supervisor;

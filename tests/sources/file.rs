@@ -1,15 +1,14 @@
 //! The file source as a whole: files that come, go and rotate under it.
 
-mod bench;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use bench::{Bench, append};
 use faultline::signal::Health;
 use faultline::sources::Setup;
 use faultline::sources::file::{Follow, Options};
+
+use crate::bench::{Bench, append};
 
 fn following(root: &Path, glob: &str, kernel: bool) -> Setup {
     let follow = vec![Follow { glob: glob.into(), kernel }];

@@ -1,0 +1,8 @@
+//! The sources as the supervisor runs them: on the machine's own log where
+//! the test may, on files, FIFOs and scripts of the test's else.
+
+mod bench;
+mod file;
+mod journal;
+mod kmsg;
+mod mount;
