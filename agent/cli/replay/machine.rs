@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Sink;
 use super::clock::{Clock, Then};
 use super::report::{Report, Totals};
+use crate::cli::screen::Screen;
 use crate::drive::Drive;
 use crate::kernel::KernelRecord;
 use crate::ledger::Change;
@@ -26,6 +27,8 @@ pub struct Machine<'a> {
     scratch: Scratch,
     report: Report<'a>,
     totals: Totals,
+    /// How often something was shown.
+    shown: u64,
 }
 
 impl<'a> Machine<'a> {
@@ -38,6 +41,7 @@ impl<'a> Machine<'a> {
             scratch: Scratch::default(),
             report,
             totals: Totals { boots: 1, ..Totals::default() },
+            shown: 0,
         }
     }
 
@@ -77,6 +81,7 @@ impl<'a> Machine<'a> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.shown += 1;
         let relative = self.clock.is_relative();
         for change in changes {
             self.report.change(change, relative)?;
@@ -86,7 +91,12 @@ impl<'a> Machine<'a> {
 }
 
 impl Sink for Machine<'_> {
-    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
+    fn screen(&mut self) -> &mut Screen {
+        self.report.screen()
+    }
+
+    fn line(&mut self, line: &Line) -> anyhow::Result<bool> {
+        let shown = self.shown;
         let now = self.drive.now().wall;
         let moment = self.clock.read(line.time, line.new_boot, now);
         match moment.then {
@@ -107,10 +117,13 @@ impl Sink for Machine<'_> {
         let scratch = &mut self.scratch;
         let source =
             observe(&self.set, line, moment.time, scratch, &mut events);
-        let Some(source) = source else { return Ok(()) };
+        let Some(source) = source else {
+            return Ok(self.shown > shown);
+        };
         self.totals.matched += 1;
         let changes = self.drive.batch(source, events);
-        Ok(self.tell(&changes)?)
+        self.tell(&changes)?;
+        Ok(self.shown > shown)
     }
 }
 

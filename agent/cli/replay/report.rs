@@ -63,6 +63,11 @@ impl<'a> Report<'a> {
         Report { json, out, any: false, desired: Desired::default() }
     }
 
+    /// Where it is written.
+    pub fn screen(&mut self) -> &mut Screen {
+        self.out
+    }
+
     /// Before the first line.
     pub fn begin(&mut self) -> io::Result<()> {
         if self.json {
