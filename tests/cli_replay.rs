@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use cli_support::{run, run_with};
 use serde_json::Value;
 
-/// One hour of the same node, in each format.
+/// Some hours of the same node, in each format.
 const FORMATS: [&str; 5] = [
     "fixtures/logs/node.dmesg.log",
     "fixtures/logs/node.dmesg-T.log",
@@ -62,7 +62,8 @@ fn every_format_tells_the_same_faults() {
         ),
         "{first:?}"
     );
-    for format in &FORMATS[1..] {
+    let export = ["fixtures/logs/node.export.log"];
+    for format in FORMATS[1..].iter().chain(&export) {
         let other = faults(&json(&["replay", "--json", format]));
         assert_eq!(other, first, "{format}");
     }

@@ -318,7 +318,9 @@ impl<'a> Report<'a> {
 fn why(fault: &Fault) -> String {
     match fault.phase {
         Phase::Tolerated => "within its tolerance".to_owned(),
-        Phase::Settling => "waits for its cause".to_owned(),
+        Phase::Settling => {
+            "raised in seconds, unless its cause appears".to_owned()
+        }
         Phase::Explained => match &fault.explained_by {
             Some(cause) => format!("explained by {cause}"),
             None => "explained".to_owned(),
