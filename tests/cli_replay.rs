@@ -162,6 +162,20 @@ fn hostile_bytes_neither_act_nor_end_the_replay() {
 }
 
 #[test]
+fn trouble_that_no_pattern_knows_is_counted_by_shape() {
+    let log = "kern  :err   : [    1.000000] acme 7: flux capacitor lost\n\
+               kern  :err   : [    2.000000] acme 9: flux capacitor lost\n\
+               kern  :info  : [    3.000000] acme 9: all is well\n";
+    let ran = run_with(place().path(), &["replay"], log.as_bytes());
+    assert!(ran.out.contains("2 line(s) look like trouble"), "{ran:?}");
+    assert!(ran.out.contains("2  acme #: flux capacitor lost"), "{ran:?}");
+    let ran = run_with(place().path(), &["replay", "--json"], log.as_bytes());
+    let replay: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(replay["unexplained"][0]["count"], 2);
+    assert_eq!(replay["input"]["unexplained"], 2);
+}
+
+#[test]
 fn bare_lines_take_no_time() {
     let line = "EDAC MC0: 1 UE memory read error on DIMM_A1 (channel:0 slot:0 \
                 page:0x1 offset:0x0 grain:32)\n";

@@ -16,6 +16,8 @@ use crate::observation::{LEVELS, Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::patterns::set::PatternSet;
 use crate::signal::Event;
+use crate::sources::Unexplained;
+use crate::sources::forward::looks_like_trouble;
 use crate::sources::text::{Line, Time};
 use crate::time::Timestamp;
 
@@ -27,6 +29,8 @@ pub struct Machine<'a> {
     scratch: Scratch,
     report: Report<'a>,
     totals: Totals,
+    /// Kernel lines that look like trouble and that no pattern knows.
+    unexplained: Unexplained,
     /// How often something was shown.
     shown: u64,
 }
@@ -41,6 +45,7 @@ impl<'a> Machine<'a> {
             scratch: Scratch::default(),
             report,
             totals: Totals { boots: 1, ..Totals::default() },
+            unexplained: Unexplained::default(),
             shown: 0,
         }
     }
@@ -65,7 +70,8 @@ impl<'a> Machine<'a> {
         let ledger = self.drive.ledger();
         self.totals.notes += ledger.stats().notes;
         let faults: Vec<_> = ledger.faults().collect();
-        self.report.end(&self.totals, &faults, self.drive.now())
+        let unexplained = &self.unexplained;
+        self.report.end(&self.totals, &faults, unexplained, self.drive.now())
     }
 
     /// The machine boots: what is remembered goes through the store.
@@ -115,11 +121,18 @@ impl Sink for Machine<'_> {
         }
         let mut events = Vec::new();
         let scratch = &mut self.scratch;
-        let source =
+        let (source, taken) =
             observe(&self.set, line, moment.time, scratch, &mut events);
-        let Some(source) = source else {
+        if taken == Taken::Nothing
+            && line.kernel
+            && looks_like_trouble(line.level, &line.subsystem)
+        {
+            let shaped = line.form == "none";
+            self.unexplained.note(&line.text, shaped, moment.time);
+        }
+        if taken != Taken::Taken {
             return Ok(self.shown > shown);
-        };
+        }
         self.totals.matched += 1;
         let changes = self.drive.batch(source, events);
         self.tell(&changes)?;
@@ -128,14 +141,14 @@ impl Sink for Machine<'_> {
 }
 
 /// Holds a line against the patterns of the sources that could have brought
-/// it; which one did, if a pattern took it.
+/// it: which one did, and what became of it.
 pub fn observe(
     set: &PatternSet,
     line: &Line,
     time: Timestamp,
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
-) -> Option<Source> {
+) -> (Source, Taken) {
     let approximate = !matches!(line.time, Time::Wall(_));
     if line.kernel {
         let record = KernelRecord {
@@ -149,7 +162,7 @@ pub fn observe(
             injected: false,
         };
         let taken = set.matcher.observe_kernel(&record, scratch, events);
-        return (taken == Taken::Taken).then_some(Source::Kmsg);
+        return (Source::Kmsg, taken);
     }
     let level = line.level.and_then(|l| LEVELS.get(usize::from(l)));
     let entry = [
@@ -171,8 +184,8 @@ pub fn observe(
         };
         let taken = set.matcher.observe(&observation, scratch, events);
         if taken == Taken::Taken {
-            return Some(patterns);
+            return (patterns, taken);
         }
     }
-    None
+    (Source::Journal, Taken::Nothing)
 }
