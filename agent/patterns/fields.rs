@@ -266,7 +266,7 @@ fn expression(
                  match contains",
             );
     }
-    let block = classes::is_block(text);
+    let block = classes::is_block(&hir);
     let prefixes = classes::prefixes(&hir);
     done.messages.push(Message { expression, literals, prefixes, block });
 }
