@@ -2,6 +2,8 @@
 //! UPDATE_DOCS=1 in the environment they are written anew instead, to be
 //! looked at before they are committed.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 mod cli_support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Exit statuses, colours and closed pipes of the built binary.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 mod cli_support;
 
 use std::io::Read;

@@ -1,5 +1,7 @@
 //! `faultline replay` on the logs in `fixtures/logs`.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 mod cli_support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! Commands that read or change the store when no agent runs.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
+
 mod cli_support;
 
 use std::path::Path;

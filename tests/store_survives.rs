@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fault_sample::fault;
+use faultline::ledger::fault::Fault;
 use faultline::machine::Machine;
 use faultline::signal::Position;
 use faultline::store::{self, HistoryEntry, Pending, Store};
@@ -20,7 +20,8 @@ const DIRECTORY: &str = "FAULTLINE_TEST_STORE";
 fn numbered(number: u64) -> Pending {
     let mut pending = Pending::default();
     for part in ["disk/sda", "disk/sdb", "disk/sdc"] {
-        let fault = fault("disk-failed", part, number);
+        let json = fault_sample::stored("disk-failed", part, number);
+        let fault: Fault = serde_json::from_value(json).unwrap();
         pending.faults.insert(fault.key.clone(), Some(fault));
     }
     let position = Position(number.to_string());

@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn ages_are_told_in_words_and_the_future_as_a_time() {
-        let at = |s| Timestamp(1_700_000_000_000_000 + s * 1_000_000);
+        let at = |s: i64| Timestamp(1_700_000_000_000_000 + s * 1_000_000);
         assert_eq!(ago(at(0), at(300)), "5m ago");
         assert_eq!(ago(at(0), at(0)), "just now");
         assert_eq!(ago(at(900), at(0)), "2023-11-14T22:28:20Z");

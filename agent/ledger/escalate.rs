@@ -66,7 +66,12 @@ impl Ledger {
         let mut severity = fault.base_severity;
         let mut quarantine = fault.base_quarantine;
         for (i, escalation) in pattern.escalate.iter().enumerate() {
-            if applies(fault, escalation, i, counts, now) {
+            let holds = if escalation.on_parent {
+                self.is_parent(fault, i)
+            } else {
+                applies(fault, escalation, i, counts, now)
+            };
+            if holds {
                 severity =
                     severity.max(escalation.severity.unwrap_or(severity));
                 quarantine =
@@ -81,6 +86,15 @@ impl Ledger {
             row.fault.quarantine = quarantine;
         }
         true
+    }
+
+    /// Whether the fault stands on the parent that escalation `i` names.
+    fn is_parent(&self, fault: &Fault, i: usize) -> bool {
+        let names = |child: &Fault| {
+            let parent = child.parents.get(i).and_then(Option::as_ref);
+            parent == Some(&fault.key.part)
+        };
+        fault.children.iter().any(|key| self.get(key).is_some_and(names))
     }
 
     fn count_parts(&self, pattern: &Pattern) -> Counts {
@@ -133,9 +147,6 @@ fn applies(
     now: Uptime,
 ) -> bool {
     let when = &escalation.when;
-    if escalation.on_parent {
-        return !fault.children.is_empty();
-    }
     let parts = |least: u32| {
         let parent = match &when.under {
             None => None,

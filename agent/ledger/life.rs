@@ -38,7 +38,6 @@ impl Ledger {
         fault.children.clear();
         fault.opened = Some(at);
         fault.held.reset();
-        proof::reset(fault);
         self.moves += 1;
         if let Some(cause) = self.cause_of(key) {
             return self.explain(key, cause);
@@ -114,8 +113,10 @@ impl Ledger {
         fault.ended = Some(wall);
         fault.settling.reset();
         fault.active.reset();
-        self.tell(key, ChangeKind::Explained { by: cause.clone() });
-        self.adopted(key, &cause);
+        if cause.pattern == key.pattern {
+            self.adopt(&cause, std::slice::from_ref(key));
+        }
+        self.tell(key, ChangeKind::Explained { by: cause });
     }
 
     /// It is over, with this proof; what it explains is over with it.
@@ -131,15 +132,7 @@ impl Ledger {
                     fault.probation = Some(running(now.boot));
                 }
             }
-            Ended::Recovered => {}
-            Ended::Replaced | Ended::Cleared { .. } => {
-                fault.locked = false;
-                fault.probation = None;
-            }
-        }
-        if proof == Ended::Replaced {
-            // Another part in the place has no past.
-            fault.relapses.clear();
+            _ => {}
         }
         self.tell(key, ChangeKind::Cleared(proof.clone()));
         self.end_explained(key, &proof);
@@ -230,6 +223,14 @@ fn close(fault: &mut Fault, proof: Ended, wall: Timestamp) {
     fault.ended = Some(wall);
     fault.proof = Some(proof);
     fault.explained_by = None;
+    if matches!(fault.proof, Some(Ended::Replaced | Ended::Cleared { .. })) {
+        fault.locked = false;
+        fault.probation = None;
+    }
+    if fault.proof == Some(Ended::Replaced) {
+        // Another part in the place has no past.
+        fault.relapses.clear();
+    }
     tolerance::empty(&mut fault.window, None);
     fault.held.reset();
     fault.active.reset();

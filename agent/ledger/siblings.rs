@@ -119,9 +119,7 @@ impl Ledger {
         match phase {
             Some(Phase::Settling | Phase::Withdrawn) => return,
             Some(Phase::Active | Phase::Recovering | Phase::Explained) => {
-                self.adopt(&key, &children);
-                // Lets the children be folded into it.
-                self.opened = true;
+                self.fold_children(&key, children);
                 return;
             }
             Some(Phase::Tolerated | Phase::Cleared) | None => {}
@@ -149,10 +147,19 @@ impl Ledger {
         self.adopt(&key, &children);
         self.sum_children(&key, pattern);
         self.open(&key);
+        self.fold_children(&key, children);
+    }
+
+    fn fold_children(&mut self, parent: &FaultKey, children: Vec<FaultKey>) {
+        for child in children {
+            if !self.is_explained_by(parent, &child) {
+                self.explain(&child, parent.clone());
+            }
+        }
     }
 
     /// Notes children with their parent.
-    fn adopt(&mut self, parent: &FaultKey, children: &[FaultKey]) {
+    pub(super) fn adopt(&mut self, parent: &FaultKey, children: &[FaultKey]) {
         let Some(row) = self.table.get_mut(parent) else { return };
         let named = &mut row.fault.children;
         for child in children {
@@ -163,19 +170,13 @@ impl Ledger {
         }
     }
 
-    /// Notes a child that was explained by its parent.
-    pub(super) fn adopted(&mut self, child: &FaultKey, parent: &FaultKey) {
-        if child.pattern == parent.pattern {
-            self.adopt(parent, std::slice::from_ref(child));
-        }
-    }
-
     /// Ends filed parents whose last child has cleared, and keeps the others'
     /// counts.
     pub(super) fn finish_parents(&mut self) {
         let parents = self.table.keys(|row| {
             let fault = &row.fault;
             fault.filed
+                && !fault.locked
                 && (fault.phase.is_raised() || fault.phase == Phase::Explained)
         });
         for key in parents {
@@ -194,17 +195,11 @@ impl Ledger {
         }
     }
 
-    /// Whether any child is explained by (or about to be folded into) it.
+    /// Whether any child is still explained by it.
     pub(super) fn has_children(&self, parent: &FaultKey) -> bool {
-        let is_child = |row: &Row| {
-            let fault = &row.fault;
-            fault.explained_by.as_ref() == Some(parent)
-                || (fault.phase.is_raised()
-                    && self
-                        .get(parent)
-                        .is_some_and(|p| p.children.contains(&fault.key)))
-        };
-        self.table.of(&parent.pattern).any(is_child)
+        self.table
+            .of(&parent.pattern)
+            .any(|row| row.fault.explained_by.as_ref() == Some(parent))
     }
 
     /// The proof of the child that cleared last.

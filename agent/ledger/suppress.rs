@@ -56,7 +56,11 @@ impl Ledger {
 
     /// Whether `cause` explains `key` through any number of others (or the
     /// chain is too long to tell).
-    fn is_explained_by(&self, key: &FaultKey, cause: &FaultKey) -> bool {
+    pub(super) fn is_explained_by(
+        &self,
+        key: &FaultKey,
+        cause: &FaultKey,
+    ) -> bool {
         let mut at = key;
         for _ in 0..CHAIN_MAX {
             let by = self.get(at).and_then(|f| f.explained_by.as_ref());

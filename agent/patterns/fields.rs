@@ -33,6 +33,8 @@ pub struct Message {
     pub expression: Expression,
     /// The literals of which one is required.
     pub literals: Vec<Vec<u8>>,
+    /// The literals of which every match begins with one.
+    pub prefixes: Vec<Vec<u8>>,
     /// Whether it spans lines.
     pub block: bool,
 }
@@ -264,6 +266,7 @@ fn expression(
                  match contains",
             );
     }
-    let block = classes::is_block(text);
-    done.messages.push(Message { expression, literals, block });
+    let block = classes::is_block(&hir);
+    let prefixes = classes::prefixes(&hir);
+    done.messages.push(Message { expression, literals, prefixes, block });
 }

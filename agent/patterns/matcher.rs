@@ -5,7 +5,7 @@
 //! the expressions whose literal was found are tried. A line that matches
 //! nothing allocates nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -121,12 +121,17 @@ pub struct Rule {
     pub message: Option<Arc<Expression>>,
     /// The matchers of the other fields; all must hold.
     pub others: Arc<Vec<FieldMatcher>>,
+    /// The captures and fields that the pattern's templates use.
+    pub names: Arc<BTreeSet<String>>,
     /// The part, in order of preference.
     pub part: Vec<Template>,
     /// The count's template, or its number.
     pub count: Count,
     /// The literals of which one is required; empty tries it on every line.
     pub literals: Vec<Vec<u8>>,
+    /// The literals of which every match begins with one; empty if that is
+    /// not known.
+    pub prefixes: Vec<Vec<u8>>,
     /// The forms it takes; empty takes only records without user text.
     pub forms: Vec<String>,
     /// Whether its expression spans lines.
@@ -351,7 +356,11 @@ impl Matcher {
         out: &mut Vec<Event>,
     ) -> Taken {
         if let Some((function, count)) = suppressed(line) {
-            return match self.callbacks.get(function) {
+            // Most names are a function's; ext4 gives its own, with a blank
+            // in it.
+            let last = function.rsplit([' ', ':']).next().unwrap_or("");
+            let known = self.callbacks.get(function);
+            return match known.or_else(|| self.callbacks.get(last)) {
                 None => Taken::Benign,
                 Some(pattern) => {
                     out.push(Event::Suppressed {
@@ -399,7 +408,6 @@ fn suppressed(line: &[u8]) -> Option<(&str, u64)> {
     let head = line.strip_suffix(SUPPRESSED)?;
     let head = std::str::from_utf8(head).ok()?;
     let (function, count) = head.rsplit_once(": ")?;
-    let function = function.rsplit([' ', ':']).next()?;
     Some((function, count.parse().ok()?))
 }
 
@@ -415,7 +423,7 @@ fn try_group(
     let mut taken = Taken::Nothing;
     for i in &scratch.candidates {
         let rule = &group.rules[*i as usize];
-        if !rule.holds(observation) {
+        if !rule.begins(text) || !rule.holds(observation) {
             continue;
         }
         match rule.effect {
@@ -438,6 +446,13 @@ fn try_group(
 }
 
 impl Rule {
+    /// Whether the text begins as every match does: cheaper than asking the
+    /// expression, and enough to turn most candidates away.
+    fn begins(&self, text: &[u8]) -> bool {
+        self.prefixes.is_empty()
+            || self.prefixes.iter().any(|p| text.starts_with(p))
+    }
+
     /// Whether all matchers hold, without keeping captures: the cheap test
     /// that nearly always says no.
     fn holds(&self, observation: &Observation<'_>) -> bool {
@@ -453,14 +468,14 @@ impl Rule {
         &self,
         observation: &Observation<'_>,
     ) -> BTreeMap<String, String> {
-        let mut values = word_values(observation);
+        let mut values = word_values(observation, |n| self.names.contains(n));
         let mut capture = |field: &str, expression: &Expression| {
             if let Some(Value::Text(text)) = observation.get(field)
                 && let Some(regex) = expression.regex()
             {
                 let mut captures = regex.create_captures();
                 regex.captures(text, &mut captures);
-                keep(&captures, text, &mut values);
+                keep(&captures, text, &self.names, &mut values);
             }
         };
         if let Some(expression) = &self.message {
@@ -552,15 +567,18 @@ impl Compare {
     }
 }
 
-/// The named captures that took part, bounded and printable.
+/// The named captures that took part and are wanted, bounded and printable.
 fn keep(
     captures: &Captures,
     text: &[u8],
+    names: &BTreeSet<String>,
     values: &mut BTreeMap<String, String>,
 ) {
     let Some(id) = captures.pattern() else { return };
     for (i, name) in captures.group_info().pattern_names(id).enumerate() {
-        if let (Some(name), Some(span)) = (name, captures.get_group(i)) {
+        if let (Some(name), Some(span)) = (name, captures.get_group(i))
+            && names.contains(name)
+        {
             let bytes = &text[span.range()];
             let bytes = &bytes[..bytes.len().min(CAPTURE_MAX)];
             let value = crate::escape::escape(bytes).into_owned();
@@ -569,10 +587,16 @@ fn keep(
     }
 }
 
-/// The fields that are words or short names, for templates.
-fn word_values(observation: &Observation<'_>) -> BTreeMap<String, String> {
+/// The wanted fields that are words or short names, for templates.
+fn word_values(
+    observation: &Observation<'_>,
+    wanted: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for (name, value) in observation.fields {
+        if !wanted(name) {
+            continue;
+        }
         let shown = match value {
             Value::Word(w) => (*w).to_owned(),
             Value::Text(t) if *name != "message" => {
@@ -592,7 +616,7 @@ fn word_values(observation: &Observation<'_>) -> BTreeMap<String, String> {
 
 /// A state observation as one line of evidence.
 fn describe(observation: &Observation<'_>) -> String {
-    let values = word_values(observation);
+    let values = word_values(observation, |_| true);
     let pairs = values.iter().map(|(k, v)| format!("{k}={v}"));
     pairs.collect::<Vec<_>>().join(" ")
 }

@@ -162,7 +162,12 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
     let gives = |e: &At<super::file::RawExample>| {
         matches!(e.value.gives, super::file::RawGives::Match { .. })
     };
-    if p.examples.is_empty() || !p.examples.iter().any(gives) {
+    if findings.builtin() {
+        // Examples are not compiled into the binary; a test holds the shipped
+        // files to having them.
+        return;
+    }
+    if !p.examples.iter().any(gives) {
         findings
             .warning(findings.here, "no example shows what it takes".into())
             .help("add an example with `gives: { part: … }`");
@@ -193,9 +198,11 @@ fn rules(
     } else {
         Some(Effect::Open)
     };
+    let names = Arc::new(names(&pattern, &count));
     let draft = Draft {
         pattern: pattern.clone(),
         effect,
+        names: names.clone(),
         part: pattern.part.clone(),
         count,
     };
@@ -206,10 +213,13 @@ fn rules(
         let source = r.source.as_ref().map_or(pattern.source, |s| s.value);
         let seen = fields::check(source, &r.matchers, findings);
         let part = r.part.as_ref().or(p.part.as_ref());
+        let part = parts(part, &seen, findings);
+        let names = part.iter().flat_map(Template::holes);
         let draft = Draft {
             pattern: pattern.clone(),
             effect: u8::try_from(i).ok().map(Effect::Proof),
-            part: parts(part, &seen, findings),
+            names: Arc::new(names.map(str::to_owned).collect()),
+            part,
             count: Count::Fixed(0),
         };
         rules.extend(draft.rules(source, seen));
@@ -221,8 +231,32 @@ fn rules(
 struct Draft {
     pattern: Arc<Pattern>,
     effect: Option<Effect>,
+    names: Arc<BTreeSet<String>>,
     part: Vec<Template>,
     count: Count,
+}
+
+/// The captures and fields that a pattern's templates use.
+fn names(pattern: &Pattern, count: &Count) -> BTreeSet<String> {
+    let under = pattern.escalate.iter().filter_map(|e| e.when.under.as_ref());
+    let sub_key = match &pattern.sub_key {
+        SubKey::None => None,
+        SubKey::Same(t) | SubKey::Distinct(t) => Some(t),
+    };
+    let count = match count {
+        Count::Fixed(_) => None,
+        Count::Captured(t) => Some(t),
+    };
+    [&pattern.summary, &pattern.advice]
+        .into_iter()
+        .chain(&pattern.part)
+        .chain(&pattern.suspects)
+        .chain(under)
+        .chain(sub_key)
+        .chain(count)
+        .flat_map(Template::holes)
+        .map(str::to_owned)
+        .collect()
 }
 
 impl Draft {
@@ -231,18 +265,22 @@ impl Draft {
     fn rules(self, source: Source, taken: Where) -> Vec<(Source, Rule)> {
         let others = Arc::new(taken.matchers);
         let rule = |message: Option<Message>| {
-            let (expression, literals, block) = match message {
-                Some(m) => (Some(m.expression), m.literals, m.block),
-                None => (None, Vec::new(), false),
+            let (expression, literals, prefixes, block) = match message {
+                Some(m) => {
+                    (Some(m.expression), m.literals, m.prefixes, m.block)
+                }
+                None => (None, Vec::new(), Vec::new(), false),
             };
             let rule = Rule {
                 pattern: self.pattern.clone(),
                 effect: self.effect,
                 message: expression.map(Arc::new),
                 others: others.clone(),
+                names: self.names.clone(),
                 part: self.part.clone(),
                 count: self.count.clone(),
                 literals,
+                prefixes,
                 forms: taken.forms.clone(),
                 block,
             };

@@ -116,6 +116,8 @@ impl Keeper {
         until: Option<crate::time::Uptime>,
     ) -> Ended {
         loop {
+            self.hand_over();
+            self.keep_alive();
             let boot = clock::boot();
             if until.is_some_and(|until| boot >= until) {
                 return Ended::InTime;
@@ -133,8 +135,6 @@ impl Keeper {
                 Err(RecvTimeoutError::Timeout) => self.tick(),
                 Err(RecvTimeoutError::Disconnected) => return Ended::Told,
             }
-            self.hand_over();
-            self.keep_alive();
         }
     }
 
@@ -148,7 +148,6 @@ impl Keeper {
         let mut next = Some(first);
         while let Some(message) = next.take() {
             if matches!(message, Message::Shutdown) {
-                self.hand_over();
                 return Some(Ended::Told);
             }
             self.take(message);

@@ -30,12 +30,13 @@ pub fn faultline(dir: &Path) -> Command {
     command
 }
 
-/// A configuration that says nothing, so that the machine's is not read.
+/// A configuration that keeps this machine's own files out of it.
 fn config(dir: &Path) -> PathBuf {
     let path = dir.join("config.yaml");
     if !path.exists() {
-        let none = dir.join("no-patterns");
-        let text = format!("patterns: [{}]\n", none.display());
+        let none = dir.join("none");
+        let none = none.display();
+        let text = format!("patterns: [{none}]\nroot: {none}\n");
         std::fs::write(&path, text).unwrap();
     }
     path

@@ -1,7 +1,6 @@
 //! A fault for tests, as an older release might have stored it: only what
 //! every release writes.
 
-use faultline::ledger::fault::Fault;
 use serde_json::{Value, json};
 
 /// The stored form of a fault.
@@ -25,9 +24,4 @@ pub fn stored(pattern: &str, part: &str, count: u64) -> Value {
         "count": count,
         "opened": 1_000_000,
     })
-}
-
-/// The fault itself.
-pub fn fault(pattern: &str, part: &str, count: u64) -> Fault {
-    serde_json::from_value(stored(pattern, part, count)).unwrap()
 }

@@ -83,9 +83,8 @@ impl Clock {
         let first = !self.began;
         self.began = true;
         let (ahead, back) = (time.since(now), now.since(time));
-        let then = if first || new_boot || back > STEP_BACK {
-            Then::Jump
-        } else if ahead > STEP_FORWARD {
+        let step = back > STEP_BACK || ahead > STEP_FORWARD;
+        let then = if first || new_boot || step {
             Then::Jump
         } else if ahead.is_zero() {
             Then::Stay

@@ -45,14 +45,18 @@ fn n_are_tolerated_and_one_more_opens_with_all_of_them_counted() {
 
 #[test]
 fn an_observation_exactly_one_window_old_is_outside() {
-    let mut w = World::new(vec![tolerant(1, "1h")]);
-    w.see("ce", "disk/sda");
-    w.see("ce", "disk/sdb");
-    w.now = w.now.plus(time("59m"));
-    w.see("ce", "disk/sda");
-    w.now = w.now.plus(time("1m"));
-    w.see("ce", "disk/sdb");
-    assert_eq!(w.told(), ["opened ce disk/sda"]);
+    let mut w = World::new(vec![tolerant(2, "1h")]);
+    for (part, last) in [("disk/sda", "29m"), ("disk/sdb", "30m")] {
+        w.see("ce", part);
+        w.pass("30m");
+        w.see("ce", part);
+        w.pass(last);
+        w.see("ce", part);
+        w.told();
+        let phase = w.phase("ce", part);
+        let is_open = phase == Some(Phase::Active);
+        assert_eq!(is_open, part == "disk/sda", "{part}: {phase:?}");
+    }
 }
 
 #[test]
@@ -77,6 +81,29 @@ fn a_tolerated_fault_is_forgotten_when_its_window_has_passed() {
     let dirty = w.ledger.take_dirty(w.now);
     assert_eq!(dirty, [(key("ce", "disk/sda"), None)]);
     assert!(w.told().is_empty());
+}
+
+#[test]
+fn a_restart_does_not_keep_a_tolerated_fault_for_longer() {
+    let mut w = World::new(vec![tolerant(3, "1h")]);
+    w.see("ce", "disk/sda");
+    w.pass("59m50s");
+    w.restart();
+    assert_eq!(w.phase("ce", "disk/sda"), Some(Phase::Tolerated));
+    w.pass("10s");
+    assert_eq!(w.phase("ce", "disk/sda"), None);
+}
+
+#[test]
+fn a_back_log_read_across_a_restart_keeps_its_counts() {
+    let mut w = World::new(vec![tolerant(3, "1h")]);
+    let old = w.now.wall.minus(time("2d"));
+    for minutes in 0..4 {
+        let at = old.plus(time("1m") * minutes);
+        w.see_with("ce", "disk/sda", |s| s.time = at);
+        w.restart();
+    }
+    assert_eq!(w.told(), ["opened ce disk/sda"]);
 }
 
 #[test]
@@ -294,6 +321,24 @@ fn history_opens_without_counting_and_once_for_each_boot_and_text() {
     w.reboot();
     history(&mut w);
     assert_eq!(w.phase("bert", "disk/sda"), Some(Phase::Active));
+}
+
+#[test]
+fn history_of_an_earlier_boot_is_told_again_after_other_lines() {
+    let clear = vec![Proof::Reboot(time("1d"))];
+    let mut w = World::new(vec![Pattern { clear, ..pattern("bad") }]);
+    let history = |w: &mut World| {
+        w.see_with("bad", "disk/sda", |s| {
+            s.effect = Effect::History;
+            s.text = "errors since last fsck".into();
+        });
+    };
+    history(&mut w);
+    w.reboot();
+    w.see("bad", "disk/sda");
+    w.pass("1h");
+    history(&mut w);
+    assert_eq!(w.fault("bad", "disk/sda").last.len(), 2);
 }
 
 #[test]

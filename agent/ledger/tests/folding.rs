@@ -1,10 +1,8 @@
-//! Symptoms and causes, siblings and parents.
+//! Symptoms and causes.
 
 use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
-use crate::parts::ids::PartId;
-use crate::patterns::set::{Escalation, Pattern, Proof, Quarantine, Severity};
-use crate::patterns::template::Template;
+use crate::patterns::set::{Pattern, Proof};
 use crate::signal::Truth;
 
 /// `cause` explains `symptom`, which waits 5 s.
@@ -122,6 +120,36 @@ fn an_explained_fault_with_a_past_keeps_it() {
 }
 
 #[test]
+fn a_recovery_that_begins_while_it_settles_goes_on_when_it_is_raised() {
+    let mut patterns = pair();
+    patterns[1].clear = vec![recovered("10m"), Proof::Quiet(time("1h"))];
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.pass("1s");
+    w.prove("symptom", "disk/sda", 0);
+    w.pass("10m");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Recovering));
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Cleared));
+}
+
+#[test]
+fn what_came_back_on_probation_does_not_recover_even_if_it_began_to() {
+    let mut patterns = pair();
+    patterns[1].clear = vec![recovered("10m"), Proof::Quiet(time("1h"))];
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.pass("2h");
+    assert!(w.fault("symptom", "disk/sda").on_probation());
+    w.see("symptom", "disk/sda");
+    w.prove("symptom", "disk/sda", 0);
+    w.pass("1d");
+    let fault = w.fault("symptom", "disk/sda");
+    assert!(fault.locked);
+    assert_eq!(fault.phase, Phase::Active);
+}
+
+#[test]
 fn a_withdrawn_cause_raises_its_symptom_after_all() {
     let mut w = World::new(pair());
     w.see("cause", "disk/sda");
@@ -232,113 +260,4 @@ fn settling_and_explained_faults_survive_a_restart() {
     assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Explained));
     w.pass("3s");
     assert_eq!(w.phase("symptom", "disk/sdb"), Some(Phase::Active));
-}
-
-/// Three DIMMs under one controller are one bad controller.
-fn dimm() -> Vec<Pattern> {
-    let mut on_parent = escalation(Severity::Fatal);
-    on_parent.on_parent = true;
-    on_parent.quarantine = Some(Quarantine::Taint);
-    on_parent.when.parts = Some(3);
-    on_parent.when.under = Some(Template::parse("memory/mc{mc}").unwrap());
-    let escalate: Vec<Escalation> = vec![on_parent];
-    let clear = vec![recovered("0s"), Proof::Quiet(time("1d"))];
-    vec![Pattern { escalate, clear, ..pattern("ue") }]
-}
-
-fn see_dimm(w: &mut World, part: &str) {
-    w.see_with("ue", part, |s| {
-        s.parents = vec![Some(PartId::new("memory/mc0"))];
-    });
-}
-
-#[test]
-fn siblings_within_an_hour_file_one_fault_on_their_parent() {
-    let mut w = World::new(dimm());
-    for part in ["dimm/a", "dimm/b", "dimm/c"] {
-        see_dimm(&mut w, part);
-        w.pass("10m");
-    }
-    assert_eq!(
-        w.told(),
-        [
-            "opened ue dimm/a",
-            "opened ue dimm/b",
-            "opened ue dimm/c",
-            "opened ue memory/mc0",
-            "explained ue dimm/a",
-            "explained ue dimm/b",
-            "explained ue dimm/c",
-        ]
-    );
-    let parent = w.fault("ue", "memory/mc0");
-    assert_eq!(parent.severity, Severity::Fatal);
-    assert_eq!(parent.quarantine, Quarantine::Taint);
-    assert_eq!(parent.count, 3);
-    assert_eq!(parent.children.len(), 3);
-    assert!(parent.summary.contains("3 parts of memory/mc0"));
-    see_dimm(&mut w, "dimm/d");
-    see_dimm(&mut w, "dimm/a");
-    assert_eq!(w.told(), ["explained ue dimm/d"]);
-    assert_eq!(w.fault("ue", "memory/mc0").count, 5);
-}
-
-#[test]
-fn siblings_over_more_than_an_hour_file_nothing() {
-    let mut w = World::new(dimm());
-    for part in ["dimm/a", "dimm/b", "dimm/c", "dimm/d"] {
-        see_dimm(&mut w, part);
-        w.pass("31m");
-    }
-    assert_eq!(w.phase("ue", "memory/mc0"), None);
-    assert!(w.ledger.faults().all(|f| f.phase == Phase::Active));
-}
-
-#[test]
-fn a_parent_is_over_with_the_proof_of_its_last_child() {
-    let mut w = World::new(dimm());
-    for part in ["dimm/a", "dimm/b", "dimm/c"] {
-        see_dimm(&mut w, part);
-    }
-    w.prove("ue", "dimm/a", 0);
-    w.restart();
-    w.health("kmsg", true);
-    w.prove("ue", "dimm/b", 0);
-    assert_eq!(w.phase("ue", "dimm/b"), Some(Phase::Cleared));
-    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
-    w.pass("23h");
-    see_dimm(&mut w, "dimm/c");
-    w.pass("23h");
-    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
-    w.pass("1h");
-    let parent = w.fault("ue", "memory/mc0");
-    assert_eq!(parent.phase, Phase::Cleared);
-    assert_eq!(parent.proof, Some(Ended::Quiet));
-    assert_eq!(w.fault("ue", "dimm/b").proof, Some(Ended::Recovered));
-}
-
-#[test]
-fn a_parent_that_a_person_clears_takes_its_children_along() {
-    let mut w = World::new(dimm());
-    for part in ["dimm/a", "dimm/b", "dimm/c"] {
-        see_dimm(&mut w, part);
-    }
-    w.clear("memory/mc0", true);
-    assert!(w.ledger.faults().all(|f| f.phase == Phase::Cleared));
-    assert_eq!(w.fault("ue", "dimm/a").proof, Some(Ended::Replaced));
-}
-
-#[test]
-fn a_parent_that_is_observed_itself_needs_its_own_proof() {
-    let mut w = World::new(dimm());
-    for part in ["dimm/a", "dimm/b", "dimm/c"] {
-        see_dimm(&mut w, part);
-    }
-    w.see("ue", "memory/mc0");
-    for part in ["dimm/a", "dimm/b", "dimm/c"] {
-        w.prove("ue", part, 0);
-    }
-    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
-    w.pass("1d");
-    assert_eq!(w.fault("ue", "memory/mc0").proof, Some(Ended::Quiet));
 }

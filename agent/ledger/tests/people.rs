@@ -86,6 +86,19 @@ fn what_is_cleared_already_is_refused_unless_probation_can_be_ended() {
 }
 
 #[test]
+fn ending_a_probation_empties_the_window_too() {
+    let tolerate = tolerate(4, "1h");
+    let mut w = World::new(vec![Pattern { tolerate, ..pattern("ce") }]);
+    w.see_with("ce", "disk/sda", |s| s.count = 5);
+    w.pass("1h");
+    w.see_with("ce", "disk/sda", |s| s.count = 2);
+    w.clear("ce disk/sda", false);
+    // 2 and 4 would be more than 4.
+    w.see_with("ce", "disk/sda", |s| s.count = 4);
+    assert_eq!(w.phase("ce", "disk/sda"), Some(Phase::Cleared));
+}
+
+#[test]
 fn clearing_a_tolerated_fault_forgets_its_count() {
     let mut w = world();
     w.see("ce", "disk/sda");

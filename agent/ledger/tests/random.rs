@@ -135,19 +135,24 @@ struct Life {
     states: BTreeMap<usize, Truth>,
     up: bool,
     stored: BTreeMap<FaultKey, Fault>,
+    /// The errors told of each fault that is still known.
+    seen: BTreeMap<FaultKey, u64>,
 }
 
 impl Life {
     fn new() -> Life {
         let world = World::new(patterns(false));
         let (states, stored) = (BTreeMap::new(), BTreeMap::new());
-        Life { world, states, up: true, stored }
+        let seen = BTreeMap::new();
+        Life { world, states, up: true, stored, seen }
     }
 
     fn apply(&mut self, op: &Op, restarts: bool) {
         let w = &mut self.world;
         match op {
             Op::See { name, part, count, value, drill } => {
+                let key = key(NAMES[*name], PARTS[*part]);
+                *self.seen.entry(key).or_default() += count;
                 w.see_with(NAMES[*name], PARTS[*part], |s| {
                     s.count = *count;
                     s.value = Some(value.to_string());
@@ -199,6 +204,7 @@ impl Life {
             }
         }
         self.store();
+        self.forget();
     }
 
     /// What sources do after a start or a reload.
@@ -216,6 +222,12 @@ impl Life {
                 None => self.stored.remove(&key),
             };
         }
+    }
+
+    /// Forgets what the ledger has forgotten.
+    fn forget(&mut self) {
+        let ledger = &self.world.ledger;
+        self.seen.retain(|key, _| ledger.get(key).is_some());
     }
 
     fn faults(&self) -> Vec<Fault> {
@@ -259,6 +271,10 @@ fn check(life: &Life) -> Result<(), TestCaseError> {
                 |f: &Fault| f.phase.is_raised() || f.phase == Phase::Explained;
             prop_assert!(cause.is_some_and(holds));
         }
+    }
+    for (key, seen) in &life.seen {
+        let total = life.world.ledger.get(key).map_or(0, |f| f.total);
+        prop_assert!(total >= *seen, "{}: lost counts", key);
     }
     let stored: Vec<Fault> = life.stored.values().map(timeless).collect();
     let kept: Vec<Fault> = faults.iter().map(timeless).collect();

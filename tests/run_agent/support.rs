@@ -128,6 +128,37 @@ impl Agent {
         line.rsplit(' ').next().unwrap().parse().ok()
     }
 
+    /// Waits until something is so; fails with the agent's state when it
+    /// never is.
+    pub fn until(&self, so: impl Fn(&Agent) -> bool) {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if so(self) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (_, faults) = self.get("/api/v1/faults");
+        let (_, node) = self.get("/api/v1/node");
+        panic!("it never came to be so: {faults}\n{node}");
+    }
+
+    /// How many errors the agent counted on `disk/NAME`.
+    pub fn count_of(&self, name: &str) -> Option<u64> {
+        let (_, faults) = self.get("/api/v1/faults");
+        let faults: serde_json::Value = serde_json::from_str(&faults).ok()?;
+        let part = format!("disk/{name}");
+        let all = faults["faults"].as_array()?;
+        all.iter().find(|f| f["part"] == *part)?["count"].as_u64()
+    }
+
+    /// How many errors on `disk/NAME` the store holds.
+    pub fn stored_count_of(&self, name: &str) -> Option<u64> {
+        let loaded = faultline::store::read(&self.dir.join("state")).ok()?;
+        let part = format!("disk/{name}");
+        let mut all = loaded.faults.iter();
+        all.find(|f| f.key.part.as_str() == part).map(|f| f.count)
+    }
+
     /// Sends SIGTERM and waits; the exit status.
     pub fn stop(mut self) -> Option<i32> {
         signal(&self.child, nix::sys::signal::Signal::SIGTERM);

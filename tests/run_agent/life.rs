@@ -1,0 +1,240 @@
+//! Start, faults, death, restart and end of the agent.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Agent, PATIENCE, command, signal, write_config};
+
+/// The kernel's log alone, as a drill reads it.
+const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
+                    journal: { enabled: false }\n  mount: { enabled: false }\n";
+
+/// Reads nothing.
+const NOTHING: &str = "sources:\n  kmsg: { enabled: false }\n  \
+                       journal: { enabled: false }\n  \
+                       mount: { enabled: false }\n";
+
+/// A pattern that no real line has.
+fn write_pattern(directory: &Path) {
+    let patterns = directory.join("patterns");
+    fs::create_dir_all(&patterns).unwrap();
+    let text = "version: 1\ncomponent: test\npatterns:\n  \
+        - name: drill-failed\n    summary: \"{dev} failed {count} times\"\n    \
+        severity: error\n    source: kmsg\n    \
+        where: { message: '^faultline drill: (?<dev>[a-z0-9]{1,32}) failed' \
+        }\n    part: \"disk/{dev}\"\n    clear: [replaced]\n    \
+        advice: none\n    examples:\n      \
+        - { line: 'faultline drill: a1 failed', gives: { part: disk/a1 } }\n\
+        \x20     - { line: 'faultline drill: a1 works', gives: nothing }\n";
+    fs::write(patterns.join("drill.yaml"), text).unwrap();
+}
+
+/// Writes lines to the kernel's log; false, said loudly, where that is not
+/// possible.
+fn kernel_says(lines: &[String]) -> bool {
+    let device = fs::OpenOptions::new().write(true).open("/dev/kmsg");
+    let Ok(mut device) = device else {
+        eprintln!("SKIPPED: can't write to /dev/kmsg; needs root");
+        return false;
+    };
+    lines.iter().all(|line| device.write_all(line.as_bytes()).is_ok())
+}
+
+/// A name that no other test's lines in the same ring have.
+fn unique(name: &str) -> String {
+    format!("{name}{}", std::process::id())
+}
+
+#[test]
+fn a_fault_is_counted_once_over_kill_and_restart_and_cleared_by_a_person() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let dev = unique("kill");
+    let line = format!("<3>faultline drill: {dev} failed");
+    if !kernel_says(&[line.clone(), line.clone()]) {
+        return;
+    }
+    let series = format!(
+        "faultline_fault_active{{component=\"test\",part=\"disk/{dev}\",\
+         pattern=\"drill-failed\",severity=\"error\"}}"
+    );
+    let mut agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    let opened = agent.log_line(&format!("disk/{dev}"));
+    assert!(opened.contains("\"kind\":\"opened\""), "{opened}");
+    kernel_says(std::slice::from_ref(&line));
+    agent.until(|a| a.count_of(&dev) == Some(3));
+    agent.until(|a| a.metric(&series) == Some(1.0));
+    // The counts must be on the disk before the process dies, or the tail
+    // is read again, which is right but proves nothing here.
+    agent.until(|a| a.stored_count_of(&dev) == Some(3));
+    for _ in 0..3 {
+        signal(&agent.child, Signal::SIGKILL);
+        agent.child.wait().unwrap();
+        drop(agent);
+        agent = Agent::start(directory.path(), KMSG);
+        agent.log_line("faultline runs");
+        assert_eq!(agent.count_of(&dev), Some(3));
+        assert_eq!(agent.metric(&series), Some(1.0));
+    }
+    kernel_says(&[line]);
+    agent.until(|a| a.count_of(&dev) == Some(4));
+    let wish = format!("{{\"fault\":\"disk/{dev}\",\"why\":\"a drill\"}}");
+    let (status, answer) = agent.post("/v1/clear", &wish);
+    assert_eq!(status, 200, "{answer}");
+    agent.until(|a| a.metric(&series) != Some(1.0));
+    let (_, history) = agent.get("/api/v1/history");
+    assert!(history.contains("\"why\":\"a drill\""), "{history}");
+    assert!(history.contains("\"proof\":\"cleared by root\""), "{history}");
+    let (status, _) = agent.post("/v1/clear", &wish);
+    assert_eq!(status, 409, "a fault that is over was cleared again");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn detection_goes_on_without_a_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    // A file where the directory should be.
+    fs::write(directory.path().join("state"), "").unwrap();
+    let dev = unique("nostate");
+    if !kernel_says(&[format!("<3>faultline drill: {dev} failed")]) {
+        return;
+    }
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("the state is not durable");
+    agent.until(|a| a.count_of(&dev) == Some(1));
+    assert_eq!(agent.metric("faultline_state_durable"), Some(0.0));
+    fs::remove_file(directory.path().join("state")).unwrap();
+    agent.until(|a| a.metric("faultline_state_durable") == Some(1.0));
+    agent.until(|a| a.stored_count_of(&dev) == Some(1));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_broken_pattern_file_shows_and_the_last_good_version_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let agent = Agent::start(directory.path(), NOTHING);
+    agent.log_line("faultline runs");
+    let file = directory.path().join("patterns/drill.yaml");
+    let series =
+        format!("faultline_pattern_file_valid{{file=\"{}\"}}", file.display());
+    assert_eq!(agent.metric(&series), Some(1.0));
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("severity", "serverity")).unwrap();
+    agent.log_line("a pattern file is rejected");
+    agent.until(|a| a.metric(&series) == Some(0.0));
+    assert!(agent.get("/api/v1/patterns").1.contains("drill-failed"));
+    fs::write(&file, good.replace("error", "warning")).unwrap();
+    agent.log_line("the pattern set has changed");
+    agent.until(|a| a.metric(&series) == Some(1.0));
+    fs::remove_file(&file).unwrap();
+    agent.until(|a| !a.get("/api/v1/patterns").1.contains("drill-failed"));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_second_agent_on_the_same_socket_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = Agent::start(directory.path(), NOTHING);
+    agent.log_line("faultline runs");
+    let config = write_config(directory.path(), "127.0.0.1:0", NOTHING);
+    let output = command(&config).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("another agent answers"), "{told}");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = write_config(directory.path(), &address, NOTHING);
+    let output = command(&config).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(&address) && told.contains("--listen"), "{told}");
+}
+
+/// This test binary and a directory, as `nobody` can use them; false, said
+/// loudly, where nobody can't be played.
+fn as_nobody(command: &mut Command) -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: can't become nobody; needs root");
+        return false;
+    }
+    command.uid(65534).gid(65534);
+    true
+}
+
+#[test]
+fn without_the_permission_it_says_which_one_is_missing_and_exits_3() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(directory.path(), open).unwrap();
+    let binary = directory.path().join("agent");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    // A device that only root may read, whatever this host allows.
+    let config = format!("{KMSG}root: {}\n", directory.path().display());
+    fs::create_dir(directory.path().join("dev")).unwrap();
+    let device = directory.path().join("dev/kmsg");
+    fs::write(&device, "").unwrap();
+    fs::set_permissions(&device, fs::Permissions::from_mode(0o600)).unwrap();
+    let config = write_config(directory.path(), "127.0.0.1:0", &config);
+    let told = command(&config);
+    let mut again = Command::new(&binary);
+    again.args(told.get_args());
+    for (key, value) in told.get_envs() {
+        match value {
+            Some(value) => again.env(key, value),
+            None => again.env_remove(key),
+        };
+    }
+    if !as_nobody(&mut again) {
+        return;
+    }
+    let output = again.stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("may not be opened by uid 65534"), "{told}");
+    assert!(told.contains("Run as root"), "{told}");
+}
+
+#[test]
+fn the_service_manager_is_told_that_it_is_ready_alive_and_stopping() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("notify");
+    let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    let config = write_config(directory.path(), "127.0.0.1:0", NOTHING);
+    let mut child = command(&config)
+        .env("NOTIFY_SOCKET", &socket)
+        .env("WATCHDOG_USEC", "300000")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut heard = String::new();
+    let mut hear = |wanted: &str| {
+        while !heard.contains(wanted) {
+            let mut bytes = [0; 4096];
+            let n = listener.recv(&mut bytes).expect(wanted);
+            heard.push_str(&String::from_utf8_lossy(&bytes[..n]));
+            heard.push('\n');
+        }
+    };
+    hear("READY=1");
+    hear("STATUS=");
+    hear("WATCHDOG=1\nWATCHDOG=1");
+    signal(&child, Signal::SIGTERM);
+    hear("STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
