@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use faultline::patterns::matcher::Matcher;
+use faultline::patterns::compile::compile;
+use faultline::patterns::parse::{SourceFile, parse};
 use faultline::patterns::set::PatternSet;
 use faultline::queue::Message;
-use faultline::signal::{Health, Position, SourceId};
+use faultline::signal::{Event, Health, Position, Signal, SourceId};
 use faultline::sources::{
     PatternsCell, Running, Setup, Shared, Stats, Stop, Unexplained, start,
 };
@@ -39,11 +40,7 @@ impl Bench {
         once: bool,
     ) -> Bench {
         let (sender, messages) = sync_channel(10_000);
-        let set = PatternSet {
-            patterns: BTreeMap::new(),
-            matcher: Matcher::default(),
-            hash: 0,
-        };
+        let set = patterns();
         let shared = Shared {
             queue: sender,
             patterns: Arc::new(PatternsCell::new(Arc::new(set))),
@@ -80,6 +77,17 @@ impl Bench {
                 && let Some(position) = batch.position
             {
                 return position;
+            }
+        }
+    }
+
+    /// Waits for the next match.
+    pub fn until_match(&self) -> Signal {
+        loop {
+            let Message::Batch(batch) = self.next() else { continue };
+            assert!(batch.events.len() <= 1, "{:?}", batch.events);
+            if let Some(Event::Match(signal)) = batch.events.first() {
+                return signal.clone();
             }
         }
     }
@@ -128,4 +136,37 @@ fn note(positions: &RefCell<BTreeMap<SourceId, Position>>, message: &Message) {
 pub fn append(path: &Path, text: &str) {
     let file = File::options().create(true).append(true).open(path);
     file.unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// A set of one pattern on kernel text, `disk-broken`, and one each on files
+/// and the journal.
+pub fn patterns() -> PatternSet {
+    let one = |name: &str, source: &str, message: &str| {
+        format!(
+            "  - name: {name}\n    summary: broken\n    severity: error\n    \
+             source: {source}\n    where: {{ message: '{message}' }}\n    \
+             part: 'disk/{{disk}}'\n    clear: [replaced]\n    \
+             advice: replace it\n    examples:\n      \
+             - {{ line: 'disk sda: broken', gives: {{ part: disk/sda }} }}\n      \
+             - {{ line: 'disk fine', gives: nothing }}\n"
+        )
+    };
+    let regex = r"^disk (?<disk>[a-z]+): broken";
+    let text = format!(
+        "version: 1\ncomponent: disk\npatterns:\n{}{}{}",
+        one("disk-broken", "kmsg", regex),
+        one("disk-broken-file", "file", regex),
+        one("disk-broken-journal", "journal", regex),
+    );
+    let source = SourceFile {
+        name: "test.yaml".into(),
+        text: text.into_bytes(),
+        builtin: false,
+    };
+    let file = parse(&source).unwrap_or_else(|d| panic!("{d}"));
+    let (set, _) = compile(&[file]).unwrap_or_else(|found| {
+        let all: Vec<String> = found.iter().map(|d| d.to_string()).collect();
+        panic!("{}", all.join("\n"))
+    });
+    set
 }

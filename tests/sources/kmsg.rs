@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use faultline::clock;
 use faultline::patterns::matcher::Matcher;
 use faultline::patterns::set::PatternSet;
 use faultline::queue::Message;
@@ -373,6 +374,95 @@ fn a_missing_device_is_down_with_a_reason_and_found_when_it_comes() {
     nix::unistd::mkfifo(&path, mode).unwrap();
     let _writer = File::options().read(true).write(true).open(&path).unwrap();
     assert!(matches!(bench.next(), Message::Health(_, Health::Up)));
+}
+
+fn stamped(packets: &mut Packets, seq: u64, usec: u64, rest: &str) {
+    packets.write(&format!("3,{seq},{usec},{rest}\n"));
+}
+
+#[test]
+fn what_was_printed_before_has_its_own_time_and_what_comes_has_now() {
+    let mut packets = Packets::new();
+    let (began, printed) = (clock::now().wall, clock::monotonic());
+    let hour = 3_600_000_000;
+    let early = printed.saturating_sub(hour);
+    stamped(&mut packets, 1, early, "-;disk sda: broken");
+    let setup = Setup::Kmsg(packets.options());
+    let bench = crate::bench::Bench::new(setup);
+    let old = bench.until_match();
+    assert!(old.approximate && !old.injected);
+    let expected = began.0 - i64::try_from(printed - early).unwrap();
+    assert!((old.time.0 - expected).abs() < 1_000_000, "{}", old.time);
+    // A position without a match is sent when it waits for more.
+    stamped(&mut packets, 2, 1, "-;nothing");
+    bench.until_position("kmsg");
+    // The kernel's clock may be off by what it likes.
+    stamped(&mut packets, 3, 1, "-;disk sdb: broken");
+    let new = bench.until_match();
+    assert!(!new.approximate);
+    assert!(new.time >= began, "{}", new.time);
+}
+
+#[test]
+fn a_fragment_completes_the_record_it_continues_and_counts_once() {
+    let mut packets = Packets::new();
+    stamped(&mut packets, 1, 1, "-,caller=T1;disk ");
+    stamped(&mut packets, 2, 1, "-,caller=C0;something else");
+    stamped(&mut packets, 3, 1, "c,caller=T1;sda: bro");
+    let setup = Setup::Kmsg(packets.options());
+    let bench = crate::bench::Bench::new(setup);
+    bench.until_observed("kmsg", 3);
+    stamped(&mut packets, 4, 1, "c,caller=T1;ken");
+    assert_eq!(bench.until_match().part.as_str(), "disk/sda");
+    stamped(&mut packets, 5, 1, "c,caller=T1; and more of it");
+    stamped(&mut packets, 6, 1, "-;disk sdb: broken");
+    assert_eq!(bench.until_match().part.as_str(), "disk/sdb");
+    bench.stop();
+}
+
+#[test]
+fn a_name_with_a_newline_forges_nothing() {
+    let mut packets = Packets::new();
+    for (seq, text) in [
+        "x\\x0adisk sda: broken[1]: segfault at 8 ip 1 sp 2 error 4",
+        "INFO: task x\\x0adisk sda: broken:1 blocked for more than 122 seconds.",
+        "process '/tmp/x\\x0adisk sda: broken' started with executable stack",
+        "x\\x0adisk sda: broken: page allocation failure: order:4",
+    ]
+    .iter()
+    .enumerate()
+    {
+        stamped(&mut packets, seq as u64, 1, &format!("-;{text}"));
+    }
+    stamped(&mut packets, 9, 1, "-;two lines\\x0adisk sdb: broken");
+    let setup = Setup::Kmsg(packets.options());
+    let bench = crate::bench::Bench::new(setup);
+    // Records 4 to 8 are a gap; it comes in one batch with the match.
+    let batch = loop {
+        if let Message::Batch(batch) = bench.messages.recv().unwrap()
+            && !batch.events.is_empty()
+        {
+            break batch;
+        }
+    };
+    let [Event::Gap { lost: 5 }, Event::Match(signal)] = &batch.events[..]
+    else {
+        panic!("{:?}", batch.events);
+    };
+    assert_eq!(signal.part.as_str(), "disk/sdb");
+}
+
+#[test]
+fn what_a_drill_writes_is_injected() {
+    let Some(log) = RealLog::take() else { return };
+    let before = log.newest();
+    log.write("disk sda: broken");
+    let position =
+        Position(json!({ "boot": boot(), "seq": before }).to_string());
+    let positions = [(SourceId::from("kmsg"), position)].into();
+    let setup = Setup::Kmsg(accepting());
+    let bench = crate::bench::Bench::with(setup, positions, false);
+    assert!(bench.until_match().injected);
 }
 
 #[test]

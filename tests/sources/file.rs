@@ -1,15 +1,14 @@
 //! The file source as a whole: files that come, go and rotate under it.
 
-mod bench;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use bench::{Bench, append};
 use faultline::signal::Health;
 use faultline::sources::Setup;
 use faultline::sources::file::{Follow, Options};
+
+use crate::bench::{Bench, append};
 
 fn following(root: &Path, glob: &str, kernel: bool) -> Setup {
     let follow = vec![Follow { glob: glob.into(), kernel }];
@@ -108,6 +107,30 @@ fn only_what_is_tagged_kernel_is_the_kernels() {
     // Level err, and nothing takes it: the kernel's one line is unexplained.
     assert_eq!(bench.shared.unexplained.total(), 1);
     bench.stop();
+}
+
+#[test]
+fn lines_match_the_patterns_of_files_or_of_the_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("a.log"), "");
+    let bench = Bench::new(following(root, "/a.log", false));
+    bench.until_position(&id(root, "a.log"));
+    append(&root.join("a.log"), "disk sda: broken\n");
+    let signal = bench.until_match();
+    assert_eq!(&*signal.pattern, "disk-broken-file");
+    assert!(!signal.approximate);
+    bench.stop();
+
+    append(&root.join("messages"), "Jan  2 15:04:05 h kernel: disk sda: ok\n");
+    let bench = Bench::new(following(root, "/messages", true));
+    bench.until_position(&id(root, "messages"));
+    let line = "Jan  2 15:04:05 h kernel: [   12.3] disk sdb: broken\n";
+    append(&root.join("messages"), line);
+    let signal = bench.until_match();
+    assert_eq!(&*signal.pattern, "disk-broken");
+    assert_eq!(signal.part.as_str(), "disk/sdb");
+    assert!(signal.time.to_string().contains("-01-0"), "{}", signal.time);
 }
 
 #[test]
