@@ -348,12 +348,12 @@ mod tests {
             [
                 ": Link Down",
                 ": Link down",
-                ": Link is Do",
-                ": Link is do",
+                ": Link is Down",
+                ": Link is down",
                 ": link Down",
                 ": link down",
-                ": link is Do",
-                ": link is do",
+                ": link is Down",
+                ": link is down",
             ]
         );
     }
