@@ -59,9 +59,14 @@ fn live(
 ) -> Result<Life, (Place, String)> {
     let mut drive = Drive::new(set.clone(), START);
     let mut life = Life::default();
+    let mut last = std::time::Duration::ZERO;
     for step in &scenario.lines {
         let at = parse_duration(&step.at.value);
         let at = at.map_err(|message| (step.at.place, message))?;
+        if at < last {
+            return Err((step.at.place, "time goes backwards here".into()));
+        }
+        last = at;
         life.take(drive.advance(START.plus(at)));
         if step.boot {
             life.take(drive.boot());

@@ -86,6 +86,23 @@ impl Drop for Agent {
     }
 }
 
+/// Runs it with a socket of its own.
+fn run_elsewhere(dir: &Path, args: &[&str]) -> Ran {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_faultline"))
+        .arg("--config")
+        .arg(dir.join("config.yaml"))
+        .arg("--state-dir")
+        .arg(dir.join("state"))
+        .args(args)
+        .output()
+        .unwrap();
+    Ran {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 const UE: &str = "Mar  2 08:30:01 node17 kernel: [ 9001.250019] EDAC MC0: 1 \
                   UE memory read error on DIMM_A1 (channel:1 slot:0 \
                   page:0x1f8f8 offset:0x440 grain:32)";
@@ -113,6 +130,13 @@ fn a_fault_is_seen_explained_and_cleared_through_the_socket() {
     let last = history["history"].as_array().unwrap().last().unwrap();
     assert_eq!(last["change"], "cleared");
     assert_eq!(last["why"], "DIMM reseated");
+
+    let elsewhere = agent.path().join("elsewhere");
+    let elsewhere = elsewhere.to_str().unwrap();
+    let args = ["--socket", elsewhere, "clear", &id, "--why", "x"];
+    let ran = run_elsewhere(agent.path(), &args);
+    assert_eq!(ran.status, 3, "behind the agent's back: {ran:?}");
+    assert!(ran.err.contains("has the store"), "{ran:?}");
 
     let ran = run(agent.path(), &["status", "--unexplained"]);
     assert_eq!(ran.status, 0, "{ran:?}");

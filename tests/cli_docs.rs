@@ -87,19 +87,29 @@ fn replay_block(dir: &Path, block: &[&str]) -> Vec<String> {
                 &format!("{place}/socket"),
                 "/run/faultline/faultline.sock",
             )
-            .replace(&format!("{place}/state"), "/var/lib/faultline");
+            .replace(&format!("{place}/state"), "/var/lib/faultline")
+            .replace(
+                &format!("{place}/config.yaml"),
+                "/etc/faultline/config.yaml",
+            );
         shown.extend(text.lines().map(steady));
     }
     shown
 }
 
-/// Ages depend on when the test runs; each is shown as `2h ago`.
+/// Ages depend on when the test runs, and the number of patterns on how many
+/// there are: each age is shown as `2h ago`, each such number as 300.
 fn steady(line: &str) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     for i in 1..words.len() {
         if words[i].trim_end_matches([')', ';', ',']) == "ago" {
             let open = if words[i - 1].starts_with('(') { "(" } else { "" };
             words[i - 1] = format!("{open}2h");
+        }
+    }
+    for i in 2..words.len() {
+        if words[i].trim_end_matches(',') == "force" {
+            words[i - 2] = "300".to_owned();
         }
     }
     words.join(" ").trim_end().to_owned()

@@ -126,6 +126,10 @@ fn an_empty_log_is_told_as_such() {
     assert_eq!(ran.status, 0, "{ran:?}");
     assert!(ran.out.contains("0 line(s)"), "{ran:?}");
     assert!(ran.out.contains("No fault stands at the end."), "{ran:?}");
+    let ran = run_with(dir.path(), &["replay", "--json"], b"");
+    let replay: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(replay["changes"], serde_json::json!([]));
+    assert_eq!(replay["input"]["lines"], 0);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use cli_support::{run, run_with};
 use serde_json::Value;
 
-/// One hour of the same node, in each format.
+/// Some hours of the same node, in each format.
 const FORMATS: [&str; 5] = [
     "fixtures/logs/node.dmesg.log",
     "fixtures/logs/node.dmesg-T.log",
@@ -62,7 +62,8 @@ fn every_format_tells_the_same_faults() {
         ),
         "{first:?}"
     );
-    for format in &FORMATS[1..] {
+    let export = ["fixtures/logs/node.export.log"];
+    for format in FORMATS[1..].iter().chain(&export) {
         let other = faults(&json(&["replay", "--json", format]));
         assert_eq!(other, first, "{format}");
     }
@@ -158,6 +159,20 @@ fn hostile_bytes_neither_act_nor_end_the_replay() {
         assert!(ran.out.contains("DIMM_B1"), "{}", ran.out);
         assert!(!ran.out.contains("DIMM_D1"), "{}", ran.out);
     }
+}
+
+#[test]
+fn trouble_that_no_pattern_knows_is_counted_by_shape() {
+    let log = "kern  :err   : [    1.000000] acme 7: flux capacitor lost\n\
+               kern  :err   : [    2.000000] acme 9: flux capacitor lost\n\
+               kern  :info  : [    3.000000] acme 9: all is well\n";
+    let ran = run_with(place().path(), &["replay"], log.as_bytes());
+    assert!(ran.out.contains("2 line(s) look like trouble"), "{ran:?}");
+    assert!(ran.out.contains("2  acme #: flux capacitor lost"), "{ran:?}");
+    let ran = run_with(place().path(), &["replay", "--json"], log.as_bytes());
+    let replay: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(replay["unexplained"][0]["count"], 2);
+    assert_eq!(replay["input"]["unexplained"], 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `faultline clear`: a person says that a fault is over. Who and why are
 //! recorded.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -128,6 +129,23 @@ fn sudo_user() -> Option<String> {
     std::env::var("SUDO_USER").ok().filter(|p| root && !p.is_empty())
 }
 
+/// The process that has the store open, if one can be seen: an agent whose
+/// socket is elsewhere would overwrite what is done behind its back.
+fn holder(dir: &Path) -> Option<u32> {
+    let file = dir.join(crate::store::FILE).canonicalize().ok()?;
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes
+        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != std::process::id());
+    pids.find(|pid| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        open.into_iter()
+            .flatten()
+            .flatten()
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|f| f == file))
+    })
+}
+
 /// Does in the store what the agent would do: the faults are restored into a
 /// ledger, the command is carried out there, and what changed is written in
 /// one transaction.
@@ -141,6 +159,14 @@ fn in_store(
         anyhow::bail!(
             "no agent is running, and {} holds no store",
             dir.display()
+        );
+    }
+    if let Some(pid) = holder(dir) {
+        anyhow::bail!(
+            "process {pid} has the store in {} open and does not answer on \
+             {}; end it first, or ask it by its own --socket",
+            dir.display(),
+            config.socket.display()
         );
     }
     let set = global.load_patterns(config)?;

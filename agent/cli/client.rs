@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_refusal_carries_what_the_agent_says() {
-        let answer = "HTTP/1.1 409 Conflict\r\ncontent-length: 20\r\n\r\n\
+        let answer = "HTTP/1.1 409 Conflict\r\ncontent-length: 21\r\n\r\n\
                       {\"error\": \"it holds\"}";
         let error = with_agent(answer).unwrap_err();
         assert_eq!(error.to_string(), "it holds");

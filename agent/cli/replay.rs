@@ -10,6 +10,7 @@ mod machine;
 mod matches;
 mod report;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,7 +51,11 @@ pub struct ReplayArgs {
 
 /// What the lines are handed to.
 trait Sink {
-    fn line(&mut self, line: &Line) -> anyhow::Result<()>;
+    /// Takes a line; whether something was shown because of it.
+    fn line(&mut self, line: &Line) -> anyhow::Result<bool>;
+
+    /// Where it shows things.
+    fn screen(&mut self) -> &mut Screen;
 }
 
 /// Replays the log.
@@ -93,8 +98,10 @@ fn feed(
 ) -> anyhow::Result<()> {
     let mut raw = Vec::new();
     while input.next(&mut raw)? {
-        if let Some(line) = reader.line(&raw) {
-            sink.line(line)?;
+        let Some(line) = reader.line(&raw) else { continue };
+        if sink.line(line)? && sink.screen().is_terminal() {
+            input.wipe_progress();
+            sink.screen().flush()?;
         }
     }
     while let Some(line) = reader.end() {

@@ -51,6 +51,7 @@ impl Ink {
 pub struct Screen {
     out: Box<dyn Write>,
     color: bool,
+    terminal: bool,
     width: Option<usize>,
 }
 
@@ -72,12 +73,22 @@ impl Screen {
             ColorChoice::Auto => terminal && wants_color(),
         };
         let width = terminal.then(terminal_width).flatten();
-        Screen { out: Box::new(io::BufWriter::new(out)), color, width }
+        Screen {
+            out: Box::new(io::BufWriter::new(out)),
+            color,
+            terminal,
+            width,
+        }
     }
 
     /// How many columns there are, if it is a terminal.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// Whether a person watches; what is written is kept until it is flushed.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     /// Writes `text`, which must be safe to show, and ends the line.
@@ -137,7 +148,7 @@ impl Screen {
     ) -> (Screen, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
         let buffer = std::sync::Arc::default();
         let out = Box::new(tests::Shared(std::sync::Arc::clone(&buffer)));
-        (Screen { out, color, width }, buffer)
+        (Screen { out, color, terminal: width.is_some(), width }, buffer)
     }
 }
 

@@ -166,6 +166,8 @@ const CARRIERS: &[(&str, &str)] = &[
     ),
     ("NFS: directory a/b contains a readdir loop.", "path"),
     ("aops:f ino:12 dentry name:\"x\"", "path"),
+    ("BUG: Dentry 1{i=1,n=x} still in use (1) [unmount of tmpfs]", "path"),
+    ("udf: bad mount option \"x\" or missing value", "path"),
     ("encrypted_key: keyword 'x' not recognized", "other"),
     ("[U] x", "other"),
 ];

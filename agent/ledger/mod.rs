@@ -1,14 +1,16 @@
 //! The ledger: every fault and its life. Pure and synchronous; time comes in
 //! with each step, and what the world is told comes out as changes.
 //!
-//! Invariant: no clock, no I/O, no async below this module.
-
-//! `step` takes inputs apart, `state` what state sources tell, `tolerance` counts, `life` has the transitions,
-//! `proof` says what ends a fault, `suppress` folds symptoms into causes,
-//! `escalate` and `siblings` judge severity and find common parents,
-//! `timers` does what is due, `reload` holds faults against a new pattern
-//! set, `operator` is what people ask, `table` bounds it all, and `desired`
-//! makes of the faults what the node should look like.
+//! `step` takes inputs apart, `state` is for what state sources tell,
+//! `tolerance` counts, `life` has the transitions, `proof` says what ends a
+//! fault, `suppress` folds symptoms into causes, `escalate` and `siblings`
+//! judge severity and find common parents, `timers` does what is due,
+//! `reload` holds faults against a pattern set, `operator` is what people
+//! ask, `table` bounds it all, and `desired` makes of the faults what the
+//! node should look like.
+//!
+//! Invariant: no clock, no I/O, no async below this module; nothing depends
+//! on the order of a hash map.
 
 pub mod desired;
 pub mod fault;
@@ -274,7 +276,8 @@ impl Ledger {
     }
 
     /// The rows that changed since the last call, for the store; `None` is a
-    /// forgotten one. What stopwatches have elapsed by `now` is written into
+    /// forgotten one. Whoever keeps a ledger calls this: until then it
+    /// remembers every key that changed. What stopwatches have elapsed by `now` is written into
     /// them. Rows whose stopwatches run come at least every
     /// [`TIMED_ROWS_EVERY`], if this is called that often: `next_deadline`
     /// does not wake the caller for it.

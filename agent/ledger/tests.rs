@@ -6,3 +6,4 @@ mod people;
 mod proving;
 mod random;
 mod rules;
+mod siblings;

@@ -141,10 +141,25 @@ fn is_any_byte(hir: &Hir) -> bool {
     }
 }
 
-/// Whether the expression speaks of several lines: it can match a newline
-/// that it names itself.
-pub fn is_block(expression: &str) -> bool {
-    expression.contains("\\n") && !expression.contains("[^\\n")
+/// Whether the expression speaks of several lines: it asks for a newline
+/// itself, rather than for anything but one.
+pub fn is_block(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Literal(literal) => literal.0.contains(&b'\n'),
+        HirKind::Class(Class::Bytes(class)) => {
+            // `[^x]` and `\s` take a newline among much else.
+            let only = class.ranges();
+            only.len() == 1
+                && only[0].start() == b'\n'
+                && only[0].end() == b'\n'
+        }
+        HirKind::Capture(c) => is_block(&c.sub),
+        HirKind::Repetition(r) => is_block(&r.sub),
+        HirKind::Concat(all) | HirKind::Alternation(all) => {
+            all.iter().any(is_block)
+        }
+        _ => false,
+    }
 }
 
 /// A longer literal is cut: what it begins with is as required, and the
@@ -333,12 +348,12 @@ mod tests {
             [
                 ": Link Down",
                 ": Link down",
-                ": Link is Do",
-                ": Link is do",
+                ": Link is Down",
+                ": Link is down",
                 ": link Down",
                 ": link down",
-                ": link is Do",
-                ": link is do",
+                ": link is Down",
+                ": link is down",
             ]
         );
     }
@@ -352,7 +367,8 @@ mod tests {
         assert!(captures_anything(&hir("^a (?<x>b.{1,9})")));
         assert!(!captures_anything(&hir("^a .* (?<x>[a-z]{1,9})")));
         assert!(!captures_anything(&hir(r"^(?<x>[^\s/:]{1,15})")));
-        assert!(is_block(r"^a\nb"));
+        assert!(is_block(&hir(r"^a\nb")));
+        assert!(!is_block(&hir(r"^a[^)\n]{1,9}\sb")));
     }
 
     #[test]

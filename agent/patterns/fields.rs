@@ -22,6 +22,8 @@ pub struct Where {
     pub names: BTreeSet<String>,
     /// The forms it takes.
     pub forms: Vec<String>,
+    /// An expression could not be read: what it captures is not known.
+    pub incomplete: bool,
 }
 
 /// One checked expression of `message`.
@@ -62,6 +64,7 @@ pub fn check(
                     format!("source {source} has no field `{name}`"),
                 )
                 .help(help);
+            done.incomplete = true;
             continue;
         };
         match (&matcher.value, spec.kind) {
@@ -105,9 +108,10 @@ pub fn check(
             },
             (_, kind) => {
                 let wants = match kind {
-                    FieldKind::Text => {
-                        "a regular expression (`message`: or a list)"
+                    FieldKind::Text if spec.name == "message" => {
+                        "a regular expression, or a list of them"
                     }
+                    FieldKind::Text => "a regular expression",
                     FieldKind::Word(_) => "a word or a list of words",
                     FieldKind::Number => "a comparison",
                     FieldKind::Flag => "true or false",
@@ -116,10 +120,12 @@ pub fn check(
                     matcher.place,
                     format!("the field `{name}` takes {wants}"),
                 );
+                done.incomplete = true;
             }
         }
     }
     if raw.is_empty() {
+        done.incomplete = true;
         findings
             .error_here("`where` is missing or empty".into())
             .help("name at least one field and what it must match");
@@ -185,6 +191,8 @@ fn expression(
     done: &mut Where,
     findings: &mut Findings<'_>,
 ) {
+    // Taken back once the captures are known.
+    let incomplete = std::mem::replace(&mut done.incomplete, true);
     if text.len() > classes::EXPRESSION_MAX {
         findings
             .error(at.place, format!("the expression has {} bytes", text.len()))
@@ -243,6 +251,7 @@ fn expression(
         findings.error(at.place, message);
         return;
     }
+    done.incomplete = incomplete;
     let expression = Expression::new(expanded);
     if field != "message" {
         done.matchers.push(FieldMatcher::Expression(field, expression));
@@ -257,7 +266,7 @@ fn expression(
                  match contains",
             );
     }
-    let block = classes::is_block(text);
+    let block = classes::is_block(&hir);
     let prefixes = classes::prefixes(&hir);
     done.messages.push(Message { expression, literals, prefixes, block });
 }

@@ -356,7 +356,11 @@ impl Matcher {
         out: &mut Vec<Event>,
     ) -> Taken {
         if let Some((function, count)) = suppressed(line) {
-            return match self.callbacks.get(function) {
+            // Most names are a function's; ext4 gives its own, with a blank
+            // in it.
+            let last = function.rsplit([' ', ':']).next().unwrap_or("");
+            let known = self.callbacks.get(function);
+            return match known.or_else(|| self.callbacks.get(last)) {
                 None => Taken::Benign,
                 Some(pattern) => {
                     out.push(Event::Suppressed {
@@ -404,7 +408,6 @@ fn suppressed(line: &[u8]) -> Option<(&str, u64)> {
     let head = line.strip_suffix(SUPPRESSED)?;
     let head = std::str::from_utf8(head).ok()?;
     let (function, count) = head.rsplit_once(": ")?;
-    let function = function.rsplit([' ', ':']).next()?;
     Some((function, count.parse().ok()?))
 }
 

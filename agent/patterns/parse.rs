@@ -126,10 +126,60 @@ fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
         )),
         E::Eof { .. } => finding("the file is empty or ends early".into())
             .help("a pattern file begins with `version: 1`"),
-        other => {
-            let words = other.to_string();
-            let first = words.lines().next().unwrap_or("not valid YAML");
-            finding(first.to_owned())
+        E::Unexpected { expected, .. } => {
+            finding(format!("expected {}", in_our_words(expected)))
         }
+        E::InvalidScalar { ty, .. } => {
+            finding(format!("expected {}", in_our_words(ty)))
+        }
+        E::InvalidBooleanStrict { .. } => {
+            finding("expected true or false".into())
+        }
+        E::UnexpectedValueForUnitEnumVariant { .. } => {
+            finding("this word takes no value".into())
+                .help("write it alone, without a colon")
+        }
+        E::MultipleDocuments { .. } => {
+            finding("a second document begins here".into())
+                .help("take out the line `---`, or split the file")
+        }
+        E::UnknownAnchor { .. } => {
+            finding("this alias stands for nothing".into())
+                .help("text that begins with `*` needs quotes")
+        }
+        E::Budget { .. }
+        | E::AliasReplayLimitExceeded { .. }
+        | E::AliasExpansionLimitExceeded { .. } => {
+            finding("the file is nested or repeated beyond all need".into())
+                .help("write it out, without anchors and aliases")
+        }
+        other => finding(of_yaml(&other.to_string())),
     }
+}
+
+/// What the parser calls a shape, as people know it.
+fn in_our_words(shape: &str) -> &str {
+    match shape {
+        "sequence start" => "a list",
+        "mapping start" => "fields, each `name: value`",
+        "string scalar" => "text",
+        "bool" | "boolean" => "true or false",
+        "u32" | "u64" | "usize" => "a whole number",
+        other => other,
+    }
+}
+
+/// The YAML parser's own words: one line, without the place, which is shown
+/// anyway.
+fn of_yaml(words: &str) -> String {
+    let first = words.lines().next().unwrap_or("not valid YAML");
+    let end = first.rfind(" at line ").unwrap_or(first.len());
+    let said = &first[..end];
+    if said.contains("found a tab") {
+        return "a tab stands where YAML wants spaces".into();
+    }
+    if said.contains("recursion limit") {
+        return "the file is nested or repeated beyond all need".into();
+    }
+    said.to_owned()
 }

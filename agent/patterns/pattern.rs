@@ -101,7 +101,7 @@ pub(super) fn build(
         }),
         rollout: rollout(p, findings),
         advice: template(p.advice.as_ref(), &taken, findings),
-        runbook: p.runbook.as_ref().map(|r| r.value.as_str().into()),
+        runbook: runbook(p, findings),
         file: file.name.as_str().into(),
         hash: hash(file, raw),
         component,
@@ -151,10 +151,23 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
         "advice",
         "say what a technician does about it",
     );
+    for example in &p.examples {
+        let e = &example.value;
+        if e.line.is_none() && e.fields.is_empty() {
+            findings
+                .error(example.place, "the example shows nothing".into())
+                .help("give it a `line`, or `fields` of a state");
+        }
+    }
     let gives = |e: &At<super::file::RawExample>| {
         matches!(e.value.gives, super::file::RawGives::Match { .. })
     };
-    if p.examples.is_empty() || !p.examples.iter().any(gives) {
+    if findings.builtin() {
+        // Examples are not compiled into the binary; a test holds the shipped
+        // files to having them.
+        return;
+    }
+    if !p.examples.iter().any(gives) {
         findings
             .warning(findings.here, "no example shows what it takes".into())
             .help("add an example with `gives: { part: … }`");
@@ -320,7 +333,8 @@ fn one_template(
         }
     };
     for hole in template.holes() {
-        if hole == "count" || taken.names.contains(hole) {
+        let known = hole == "count" || taken.names.contains(hole);
+        if known || taken.incomplete {
             continue;
         }
         let names = taken.names.iter().map(String::as_str);
@@ -366,12 +380,19 @@ fn count(p: &RawPattern, taken: &Where, findings: &mut Findings<'_>) -> Count {
         None => Count::Fixed(1),
         Some(At { value: RawCount::Number(n), .. }) => Count::Fixed(*n),
         Some(At { value: RawCount::Text(text), place }) => {
-            if text == "{count}" && !taken.names.contains("count") {
+            let captured = taken.names.contains("count");
+            if text == "{count}" && !captured && !taken.incomplete {
                 findings
                     .error(*place, "nothing is captured as `count`".into())
                     .help("capture it in `where`: (?<count>\\d+)");
             }
-            Count::Captured(one_template(text, *place, taken, findings))
+            let template = one_template(text, *place, taken, findings);
+            if template.holes().next().is_none() {
+                findings
+                    .error(*place, format!("`{text}` is no number"))
+                    .help("write a number, or the capture that holds it");
+            }
+            Count::Captured(template)
         }
     }
 }
@@ -519,7 +540,11 @@ fn proofs(
     let serial = kinds
         .filter_map(|t| t.split_once('/'))
         .any(|(kind, _)| !WITHOUT_SERIAL.contains(&kind));
-    if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
+    if opens && all.is_empty() {
+        findings
+            .error(raw.place, "the list of proofs is empty".into())
+            .help("say what proves that the fault is gone");
+    } else if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
         findings
             .error(raw.place, "none of its proofs can ever complete".into())
             .help(
@@ -645,6 +670,25 @@ pub fn camel_case(words: &str, suffix: &str) -> String {
         out.push_str(letters.as_str());
     }
     out + suffix
+}
+
+/// `file.md` or `file.md#anchor`: sinks make a link of it.
+fn runbook(p: &RawPattern, findings: &mut Findings<'_>) -> Option<Arc<str>> {
+    let raw = p.runbook.as_ref()?;
+    let (file, anchor) =
+        raw.value.split_once('#').unwrap_or((&raw.value, "top"));
+    let word = |text: &str| {
+        let good = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)
+        };
+        !text.is_empty() && text.len() <= 80 && text.chars().all(good)
+    };
+    if !file.strip_suffix(".md").is_some_and(word) || !word(anchor) {
+        findings
+            .error(raw.place, format!("`{}` is no runbook", raw.value))
+            .help("write file.md#anchor, a place under docs/runbooks/");
+    }
+    Some(raw.value.as_str().into())
 }
 
 fn rollout(p: &RawPattern, findings: &mut Findings<'_>) -> u8 {

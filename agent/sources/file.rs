@@ -11,22 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use nix::poll::PollFlags;
 
 use super::file_glob::{Found, Glob};
+use super::file_match::Matching;
 use super::file_tail::{Mark, Start, Tail, identity};
 use super::file_watch::Watch;
-use super::forward;
 use super::stop::{Woken, wait};
-use super::text::{Reader, Time};
 use super::{Closed, Context, Counters, End, Failure};
 use crate::clock;
-use crate::kernel::KernelRecord;
-use crate::observation::{Observation, Source, Value};
-use crate::patterns::matcher::{Scratch, Taken};
-use crate::signal::{Event, Health, Position, SourceId};
-use crate::time::{Now, Timestamp, Uptime};
+use crate::signal::{Health, Position, SourceId};
+use crate::time::Uptime;
 
 /// How often the files are looked at without being told: network filesystems
 /// tell nothing of what other hosts write.
@@ -274,35 +269,11 @@ struct Followed {
     marked_at: Uptime,
 }
 
-/// What is made of the lines of one file.
-struct Matching {
-    path: Vec<u8>,
-    kernel: bool,
-    reader: Reader,
-    scratch: Scratch,
-    events: Vec<Event>,
-    now: Now,
-    /// Whether all that was there at the beginning has been read.
-    caught_up: bool,
-    observations: u64,
-    matches: u64,
-}
-
 impl Followed {
     fn new(path: &Path, kernel: bool, context: &Context) -> Followed {
         let id = SourceId::from(format!("file:{}", path.display()));
         let now = clock::now();
-        let matching = Matching {
-            path: path.display().to_string().into_bytes(),
-            kernel,
-            reader: Reader::new(now.wall, TimeZone::system()),
-            scratch: Scratch::default(),
-            events: Vec::new(),
-            now,
-            caught_up: false,
-            observations: 0,
-            matches: 0,
-        };
+        let matching = Matching::new(path, kernel, now);
         Followed {
             counters: context.counters(&id),
             tail: Tail::new(path.to_owned()),
@@ -387,86 +358,5 @@ impl Followed {
             Position(text.expect("numbers are valid JSON"))
         });
         context.send(&self.id, events, position)
-    }
-}
-
-impl Matching {
-    fn line(&mut self, raw: &[u8], context: &Context) {
-        if !self.kernel {
-            let stated = self.reader.time_of(raw);
-            return self.observe(raw, stated, context);
-        }
-        self.observations += 1;
-        let mut reader = self.taken_reader();
-        if let Some(line) = reader.line(raw) {
-            self.kernel_line(line, context);
-        }
-        self.reader = reader;
-    }
-
-    fn end(&mut self, context: &Context) {
-        if self.kernel {
-            let mut reader = self.taken_reader();
-            while let Some(line) = reader.end() {
-                self.kernel_line(line, context);
-            }
-            self.reader = reader;
-        }
-    }
-
-    /// The reader, out of the way of the borrow of its line.
-    fn taken_reader(&mut self) -> Reader {
-        let empty = Reader::new(Timestamp(0), TimeZone::UTC);
-        std::mem::replace(&mut self.reader, empty)
-    }
-
-    fn observe(&mut self, raw: &[u8], stated: Time, context: &Context) {
-        self.observations += 1;
-        let (time, approximate) = self.time(stated);
-        let observation = Observation {
-            patterns: Source::File,
-            time,
-            approximate,
-            injected: false,
-            fields: &[
-                ("message", Value::Text(raw)),
-                ("path", Value::Text(&self.path)),
-            ],
-        };
-        let matcher = &context.patterns.set().matcher;
-        let (scratch, events) = (&mut self.scratch, &mut self.events);
-        if matcher.observe(&observation, scratch, events) == Taken::Taken {
-            self.matches += 1;
-        }
-    }
-
-    fn kernel_line(&mut self, line: &super::text::Line, context: &Context) {
-        if !line.kernel || line.identifier != b"kernel" {
-            return;
-        }
-        let (time, approximate) = self.time(line.time);
-        let record = KernelRecord {
-            text: &line.text,
-            form: line.form,
-            level: line.level,
-            subsystem: &line.subsystem,
-            device: &line.device,
-            time,
-            approximate,
-            injected: false,
-        };
-        let (scratch, events) = (&mut self.scratch, &mut self.events);
-        if forward::kernel(context, &record, scratch, events) {
-            self.matches += 1;
-        }
-    }
-
-    /// The line's own time, if it has one that has come; else now, which for
-    /// what was written before we looked is only a guess.
-    fn time(&self, stated: Time) -> (Timestamp, bool) {
-        match stated {
-            Time::Wall(time) if time <= self.now.wall => (time, false),
-            _ => (self.now.wall, !self.caught_up),
-        }
     }
 }

@@ -5,8 +5,9 @@
 pub const LINE_MAX: usize = 16 * 1024;
 
 /// The line that is not complete yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Lines {
+    max: usize,
     partial: Vec<u8>,
     /// The bytes of the partial line seen, also those not kept.
     length: u64,
@@ -14,7 +15,18 @@ pub struct Lines {
     cut: bool,
 }
 
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines::bounded(LINE_MAX)
+    }
+}
+
 impl Lines {
+    /// Lines of at most `max` bytes.
+    pub fn bounded(max: usize) -> Lines {
+        Lines { max, partial: Vec::new(), length: 0, cut: false }
+    }
+
     /// Takes the next bytes and calls `take` with each line that they
     /// complete, without its newline; says how many of them were cut.
     pub fn feed(
@@ -51,12 +63,6 @@ impl Lines {
         self.cut = false;
     }
 
-    /// The partial line's bytes belong to a file that is gone: they take up
-    /// nothing of the one that goes on.
-    pub fn carry_over(&mut self) {
-        self.length = 0;
-    }
-
     fn append(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         // A writer that doesn't append leaves a hole when its file is
@@ -67,7 +73,7 @@ impl Lines {
         } else {
             bytes
         };
-        let room = LINE_MAX - self.partial.len();
+        let room = self.max - self.partial.len();
         if bytes.len() > room {
             self.cut = true;
         }

@@ -1,6 +1,50 @@
-//! stub
-use super::{Context, End, Failure};
-use std::path::PathBuf;
+//! The systemd journal, through `journalctl -o json`: the program knows every
+//! journal format there will be, and runs apart from the agent.
+//!
+//! Kernel entries are left out where /dev/kmsg is read: they are the same
+//! records. Where it is not, they are presented as kernel text; an entry is
+//! the kernel's by `_TRANSPORT=kernel`, which only journald can write.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::PollFlags;
+use serde::{Deserialize, Serialize};
+
+use super::file_lines::Lines;
+use super::forward;
+use super::journal_entry::Entry;
+use super::stop::{Woken, wait};
+use super::{Context, Counters, End, Failure};
+use crate::clock;
+use crate::forms;
+use crate::kernel::KernelRecord;
+use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::signal::{Event, Position, SourceId};
+use crate::time::{Now, Uptime};
+
+/// The longest entry in JSON; an array of bytes takes four times its length.
+const ENTRY_MAX: usize = 1024 * 1024;
+
+/// How many events a batch holds before it is sent.
+const EVENTS_MAX: usize = 64;
+
+/// How often a position without events is sent.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// A journalctl that has not ended after so long will follow.
+const STARTED: Duration = Duration::from_secs(1);
+
+/// The fields that are asked for; the others are most of an entry.
+const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,\
+    SYSLOG_IDENTIFIER,_TRANSPORT,_SOURCE_REALTIME_TIMESTAMP,_BOOT_ID,\
+    _KERNEL_SUBSYSTEM,_KERNEL_DEVICE";
 
 /// How the journal is read.
 #[derive(Clone, Debug)]
@@ -22,10 +66,319 @@ impl Default for Options {
     }
 }
 
+/// Where the source stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    cursor: String,
+}
+
 /// Follows the journal until told to stop.
 ///
 /// # Errors
 /// When journalctl fails.
-pub fn run(_options: &Options, _context: &mut Context) -> Result<End, Failure> {
-    Err(Failure("not built yet".into()))
+pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
+    if let Some(why) = no_journal(options) {
+        return Ok(End::Absent(why));
+    }
+    let id = SourceId::from("journal");
+    let stored = context.positions.get(&id);
+    let mark = stored.and_then(|p| serde_json::from_str::<Mark>(&p.0).ok());
+    let cursor = mark.map(|mark| mark.cursor);
+    let mut command = command(options, cursor.as_deref(), context.once);
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let name = options.journalctl.display();
+            return Ok(End::Absent(format!("there is no {name}")));
+        }
+        Err(error) => {
+            return Err(Failure::of("failed to start journalctl", &error));
+        }
+    };
+    let mut child = Running(child);
+    let result = follow(options, context, id.clone(), &mut child);
+    // A journal that was vacuumed or replaced may not know the cursor; what
+    // is left of it begins at the next entry.
+    if let Err(Failure(why)) = &result
+        && why.contains("cursor")
+        && context.positions.remove(&id).is_some()
+    {
+        tracing::warn!(reason = %why, "the journal's position is lost");
+    }
+    result
+}
+
+/// Why there is nothing to follow, if so.
+fn no_journal(options: &Options) -> Option<String> {
+    let system = ["/run/log/journal", "/var/log/journal"].map(Path::new);
+    let directories = match &options.directory {
+        Some(directory) => vec![directory.as_path()],
+        None => system.to_vec(),
+    };
+    // A directory for each machine id, and journals in it; or journals at
+    // once, below `-D`.
+    let filled = |path: &&Path| {
+        path.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+    };
+    if directories.iter().any(filled) {
+        return None;
+    }
+    let names = directories.iter().map(|p| p.display().to_string());
+    let names = names.collect::<Vec<_>>().join(" and ");
+    Some(format!("there is no journal in {names}"))
+}
+
+fn command(options: &Options, cursor: Option<&str>, once: bool) -> Command {
+    let mut command = Command::new(&options.journalctl);
+    command.args(["--output=json", "--no-pager", "--all", FIELDS]);
+    if let Some(directory) = &options.directory {
+        command.arg("--directory").arg(directory);
+    }
+    if !once {
+        command.arg("--follow");
+    }
+    match cursor {
+        Some(cursor) if !once => {
+            command.arg(format!("--after-cursor={cursor}"));
+            command.arg("--no-tail");
+        }
+        // The kernel's log is read from the boot on, as from /dev/kmsg.
+        _ if once => drop(command.arg("--boot")),
+        _ if options.kernel => drop(command.args(["--boot", "--no-tail"])),
+        _ => drop(command.arg("--lines=0")),
+    }
+    command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A child that does not outlive its reader.
+struct Running(Child);
+
+impl Running {
+    /// Why it ended: its status, and what it last said.
+    fn ended(&mut self) -> Result<(), Failure> {
+        let status = self.0.wait();
+        let status = status
+            .map_err(|e| Failure::of("failed to wait for journalctl", &e))?;
+        if status.success() {
+            return Ok(());
+        }
+        let mut said = Vec::new();
+        if let Some(stderr) = self.0.stderr.take() {
+            // Without it the status has to say it all.
+            let _ = stderr.take(4096).read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said);
+        let last = said.trim().lines().last().unwrap_or("it said nothing");
+        Err(Failure(format!("journalctl ended with {status}: {last}")))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn follow(
+    options: &Options,
+    context: &mut Context,
+    id: SourceId,
+    child: &mut Running,
+) -> Result<End, Failure> {
+    let stdout = child.0.stdout.take();
+    let mut stdout = stdout.expect("its standard output is piped");
+    let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+    fcntl(&stdout, nonblocking)
+        .map_err(|e| Failure::of("failed to read journalctl", &e.into()))?;
+    let mut reading = Reading::new(options.kernel, context, id);
+    if reading.wait(&stdout, Some(STARTED)) == Woken::Timeout {
+        reading.context.up(&reading.id)?;
+    }
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        reading.context.patterns.refresh();
+        reading.now = clock::now();
+        let open = reading.drain(&mut stdout, &mut buffer)?;
+        let stop = reading.context.stop.is_told();
+        reading.flush(stop || !open)?;
+        if stop {
+            return Ok(End::Stopped);
+        }
+        if !open {
+            child.ended()?;
+            if !reading.context.once {
+                return Err(Failure("journalctl has ended".into()));
+            }
+            reading.context.up(&reading.id)?;
+            return Ok(End::Stopped);
+        }
+        let unmarked = reading.cursor != reading.marked;
+        let time = unmarked.then_some(MARK_EVERY);
+        reading.wait(&stdout, time);
+    }
+}
+
+/// The state of one run.
+struct Reading<'c> {
+    context: &'c mut Context,
+    id: SourceId,
+    counters: Arc<Counters>,
+    kernel: bool,
+    lines: Lines,
+    scratch: Scratch,
+    events: Vec<Event>,
+    now: Now,
+    cursor: String,
+    marked: String,
+    marked_at: Uptime,
+    observations: u64,
+    matches: u64,
+    invalid: u64,
+}
+
+impl<'c> Reading<'c> {
+    fn new(kernel: bool, context: &'c mut Context, id: SourceId) -> Self {
+        Reading {
+            counters: context.counters(&id),
+            context,
+            id,
+            kernel,
+            lines: Lines::bounded(ENTRY_MAX),
+            scratch: Scratch::default(),
+            events: Vec::new(),
+            now: Now::default(),
+            cursor: String::new(),
+            marked: String::new(),
+            marked_at: Uptime::default(),
+            observations: 0,
+            matches: 0,
+            invalid: 0,
+        }
+    }
+
+    fn wait(&self, stdout: &ChildStdout, time: Option<Duration>) -> Woken {
+        let fd = Some((stdout.as_fd(), PollFlags::POLLIN));
+        wait(&self.context.stop, fd, time)
+    }
+
+    /// Takes what there is, up to a batch; says whether the child's output
+    /// is still open.
+    fn drain(
+        &mut self,
+        stdout: &mut ChildStdout,
+        buffer: &mut [u8],
+    ) -> Result<bool, Failure> {
+        while self.events.len() < EVENTS_MAX {
+            let n = match stdout.read(buffer) {
+                Ok(0) => return Ok(false),
+                Ok(n) => n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    return Err(Failure::of("failed to read journalctl", &e));
+                }
+            };
+            self.context.up(&self.id)?;
+            let empty = Lines::default();
+            let mut lines = std::mem::replace(&mut self.lines, empty);
+            // An entry that was cut is no JSON any more, and counted as that.
+            lines.feed(&buffer[..n], |line| self.line(line));
+            self.lines = lines;
+        }
+        self.counters.succeeded(self.now.wall);
+        Ok(true)
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        let Some(entry) = Entry::from_json(line) else {
+            self.invalid += u64::from(!line.is_empty());
+            return;
+        };
+        if entry.kernel {
+            if self.kernel {
+                self.observations += 1;
+                self.kernel_entry(&entry);
+            }
+        } else {
+            self.observations += 1;
+            self.entry(&entry);
+        }
+        if !entry.cursor.is_empty() {
+            self.cursor = entry.cursor;
+        }
+    }
+
+    fn kernel_entry(&mut self, entry: &Entry) {
+        let record = KernelRecord {
+            text: &entry.message,
+            form: forms::form_of(&entry.message),
+            level: entry.level,
+            subsystem: entry.subsystem.as_bytes(),
+            device: entry.device.as_bytes(),
+            time: entry.when().unwrap_or(self.now.wall),
+            approximate: false,
+            injected: false,
+        };
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if forward::kernel(self.context, &record, scratch, events) {
+            self.matches += 1;
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let mut fields = vec![("message", Value::Text(&entry.message))];
+        if !entry.unit.is_empty() {
+            fields.push(("unit", Value::Text(entry.unit.as_bytes())));
+        }
+        if !entry.identifier.is_empty() {
+            let identifier = entry.identifier.as_bytes();
+            fields.push(("identifier", Value::Text(identifier)));
+        }
+        if let Some(level) = entry.level {
+            let word = LEVELS[usize::from(level)];
+            fields.push(("level", Value::Word(word)));
+        }
+        let observation = Observation {
+            patterns: Source::Journal,
+            time: entry.when().unwrap_or(self.now.wall),
+            approximate: false,
+            injected: false,
+            fields: &fields,
+        };
+        let matcher = &self.context.patterns.set().matcher;
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if matcher.observe(&observation, scratch, events) == Taken::Taken {
+            self.matches += 1;
+        }
+    }
+
+    fn flush(&mut self, must: bool) -> Result<(), Failure> {
+        let take = std::mem::take::<u64>;
+        let counters = &self.counters;
+        Counters::add(&counters.observations, take(&mut self.observations));
+        Counters::add(&counters.matches, take(&mut self.matches));
+        Counters::add(&counters.invalid, take(&mut self.invalid));
+        let now = self.now.boot;
+        let due = self.cursor != self.marked
+            && (must || now.since(self.marked_at) >= MARK_EVERY);
+        if self.events.is_empty() && !due {
+            return Ok(());
+        }
+        let events = std::mem::take(&mut self.events);
+        self.marked.clone_from(&self.cursor);
+        self.marked_at = now;
+        let position = (!self.cursor.is_empty()).then(|| {
+            let mark = Mark { cursor: self.cursor.clone() };
+            let text = serde_json::to_string(&mark);
+            Position(text.expect("a string is valid JSON"))
+        });
+        Ok(self.context.send(&self.id, events, position)?)
+    }
 }

@@ -49,8 +49,9 @@ const EVENTS_MAX: usize = 64;
 /// How often a position without events is sent.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
-/// A record read so soon after the wake-up that announced it happened now;
-/// after a longer stall (a full queue) its own time stamp says more.
+/// Once the ring has been read to its end, what comes has just happened. It
+/// has not after a stall of so long (a full queue), until the end is reached
+/// again: till then the records' own time stamps say more.
 const LIVE: Duration = Duration::from_secs(2);
 
 /// Where the kernel's log is and whose records count.
@@ -126,7 +127,7 @@ struct Reading<'c> {
     marked: Option<u64>,
     marked_at: Uptime,
     moment: Moment,
-    /// Whether everything in the ring has been read once.
+    /// Whether the ring was read to its end, and without a stall since.
     caught_up: bool,
     woken_at: Uptime,
     batch: Batch,
@@ -243,10 +244,14 @@ impl<'c> Reading<'c> {
     fn look_at_the_clock(&mut self) {
         let now = clock::now();
         let monotonic = Duration::from_micros(clock::monotonic());
+        let read_on = self.moment.now.boot.max(self.woken_at);
+        if now.boot.since(read_on) >= LIVE {
+            self.caught_up = false;
+        }
         self.moment = Moment {
             now,
             base: now.wall.minus(monotonic),
-            live: self.caught_up && now.boot.since(self.woken_at) < LIVE,
+            live: self.caught_up,
         };
     }
 

@@ -58,7 +58,12 @@ pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
     let facility =
         u32::try_from(prefix >> 3).map_err(|_| Malformed::Number("prefix"))?;
     let (flag, more) = split(head, b',');
-    let (text, dictionary) = split(rest, b'\n');
+    // Nearly every record is one line. `contains` is the standard library's
+    // one fast search for a byte; a dictionary takes the slow one.
+    let (text, dictionary) = match rest.split_last() {
+        Some((b'\n', line)) if !line.contains(&b'\n') => (line, &b""[..]),
+        _ => split(rest, b'\n'),
+    };
     let mut record = Record {
         level: (prefix & 7) as u8,
         facility,
@@ -121,9 +126,10 @@ fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
 /// The text without its escapes, written to `buffer` only if it has any. A
 /// backslash that begins no escape stays: the kernel prints none.
 pub fn unescape<'a>(text: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    let Some(first) = text.iter().position(|b| *b == b'\\') else {
-        return text;
-    };
+    if !text.contains(&b'\\') {
+        return text; // nearly always
+    }
+    let first = text.iter().position(|b| *b == b'\\').unwrap_or(0);
     buffer.clear();
     buffer.extend_from_slice(&text[..first]);
     let mut rest = &text[first..];

@@ -10,6 +10,7 @@
 pub mod file;
 pub mod file_glob;
 pub mod file_lines;
+mod file_match;
 pub mod file_tail;
 mod file_watch;
 pub mod forward;
@@ -20,6 +21,7 @@ pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_record;
 pub mod mount;
+mod mount_info;
 pub mod shared;
 pub mod stop;
 pub mod supervisor;

@@ -51,13 +51,15 @@ impl Local {
         Local { cell: Arc::clone(cell), set: cell.current(), generation }
     }
 
-    /// Takes a newer set, if there is one.
-    pub fn refresh(&mut self) {
+    /// Takes a newer set, if there is one; says whether there was.
+    pub fn refresh(&mut self) -> bool {
         let generation = self.cell.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.set = self.cell.current();
             self.generation = generation;
+            return true;
         }
+        false
     }
 
     /// The set as of the last refresh.

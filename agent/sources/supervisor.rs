@@ -287,3 +287,31 @@ fn log_once(id: &SourceId, health: &Health, logged: &mut BTreeSet<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_with_its_message() {
+        let number = 7;
+        let Err(Failure(why)) = caught(|| panic!("bad number {number}")) else {
+            panic!("it did not fail");
+        };
+        assert_eq!(why, "it panicked, which is a bug: bad number 7");
+        let stopped = caught(|| Ok(End::Stopped));
+        assert_eq!(stopped, Ok(End::Stopped));
+    }
+
+    #[test]
+    fn a_reason_is_logged_once_and_reasons_are_bounded() {
+        let id = SourceId::from("kmsg");
+        let mut logged = BTreeSet::new();
+        for n in 0..REASONS_MAX * 2 {
+            let health = Health::Down(format!("reason {n}"));
+            log_once(&id, &health, &mut logged);
+            log_once(&id, &health, &mut logged);
+        }
+        assert_eq!(logged.len(), REASONS_MAX);
+    }
+}

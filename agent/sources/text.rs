@@ -73,6 +73,8 @@ pub struct Reader {
     monotonic: Option<u64>,
     boot: Vec<u8>,
     kernel_seen: bool,
+    /// journalctl has said that another boot follows.
+    boot_said: bool,
     number: u64,
     /// How wide dmesg's header was, and the form of that record: the further
     /// lines of a record are indented by so much, and inherit its form.
@@ -97,6 +99,7 @@ impl Reader {
             monotonic: None,
             boot: Vec::new(),
             kernel_seen: false,
+            boot_said: false,
             number: 0,
             indent: 0,
             export: Export::default(),
@@ -180,6 +183,13 @@ impl Reader {
             None => {}
         }
         if raw.is_empty() {
+            return Filled::Nothing;
+        }
+        // journalctl's own words: `-- Boot 1234… --`, `-- No entries --`.
+        if raw.starts_with(b"-- ") && raw.ends_with(b" --") {
+            let boot =
+                raw.starts_with(b"-- Boot ") || raw.starts_with(b"-- Reboot");
+            self.boot_said |= boot && self.number > 1;
             return Filled::Nothing;
         }
         if raw.starts_with(b"{")
@@ -285,7 +295,7 @@ impl Reader {
         line.time = time;
         line.level = header.level;
         line.kernel = header.kernel;
-        line.new_boot = new_boot;
+        line.new_boot = new_boot | std::mem::take(&mut self.boot_said);
     }
 
     /// Whether the kernel's clock has gone back to the beginning.

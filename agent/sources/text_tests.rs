@@ -193,6 +193,17 @@ fn a_clock_that_begins_again_is_a_new_boot() {
 }
 
 #[test]
+fn what_journalctl_says_between_boots_is_no_line_of_the_log() {
+    let lines = read(
+        "-- Boot 1 --\nJan  2 15:04:05 h kernel: a\n-- Boot 2 --\n\
+         Jan  2 15:05:05 h kernel: Linux version 6.1\n\
+         Jan  2 15:05:05 h kernel: b\n-- No entries --",
+    );
+    let boots: Vec<bool> = lines.iter().map(|l| l.new_boot).collect();
+    assert_eq!(boots, [false, true, false]);
+}
+
+#[test]
 fn dates_without_a_year_are_of_the_past_and_pass_new_year() {
     let lines = read(
         "Dec 31 23:59:59 h kernel: a\nJan  1 00:00:01 h kernel: b\n\

@@ -57,6 +57,11 @@ impl Input {
         Ok(Input::of(Box::new(file), size))
     }
 
+    /// Takes the progress off the terminal, to make room for text.
+    pub fn wipe_progress(&mut self) {
+        self.progress.wipe();
+    }
+
     fn of(from: Box<dyn Read>, size: Option<u64>) -> Input {
         Input {
             reader: BufReader::with_capacity(128 * 1024, from),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Sink;
 use super::clock::{Clock, Then};
 use super::report::{Report, Totals};
+use crate::cli::screen::Screen;
 use crate::drive::Drive;
 use crate::kernel::KernelRecord;
 use crate::ledger::Change;
@@ -15,6 +16,8 @@ use crate::observation::{LEVELS, Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::patterns::set::PatternSet;
 use crate::signal::Event;
+use crate::sources::Unexplained;
+use crate::sources::forward::looks_like_trouble;
 use crate::sources::text::{Line, Time};
 use crate::time::Timestamp;
 
@@ -26,6 +29,10 @@ pub struct Machine<'a> {
     scratch: Scratch,
     report: Report<'a>,
     totals: Totals,
+    /// Kernel lines that look like trouble and that no pattern knows.
+    unexplained: Unexplained,
+    /// How often something was shown.
+    shown: u64,
 }
 
 impl<'a> Machine<'a> {
@@ -38,6 +45,8 @@ impl<'a> Machine<'a> {
             scratch: Scratch::default(),
             report,
             totals: Totals { boots: 1, ..Totals::default() },
+            unexplained: Unexplained::default(),
+            shown: 0,
         }
     }
 
@@ -61,7 +70,8 @@ impl<'a> Machine<'a> {
         let ledger = self.drive.ledger();
         self.totals.notes += ledger.stats().notes;
         let faults: Vec<_> = ledger.faults().collect();
-        self.report.end(&self.totals, &faults, self.drive.now())
+        let unexplained = &self.unexplained;
+        self.report.end(&self.totals, &faults, unexplained, self.drive.now())
     }
 
     /// The machine boots: what is remembered goes through the store.
@@ -77,6 +87,7 @@ impl<'a> Machine<'a> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.shown += 1;
         let relative = self.clock.is_relative();
         for change in changes {
             self.report.change(change, relative)?;
@@ -86,7 +97,12 @@ impl<'a> Machine<'a> {
 }
 
 impl Sink for Machine<'_> {
-    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
+    fn screen(&mut self) -> &mut Screen {
+        self.report.screen()
+    }
+
+    fn line(&mut self, line: &Line) -> anyhow::Result<bool> {
+        let shown = self.shown;
         let now = self.drive.now().wall;
         let moment = self.clock.read(line.time, line.new_boot, now);
         match moment.then {
@@ -105,24 +121,34 @@ impl Sink for Machine<'_> {
         }
         let mut events = Vec::new();
         let scratch = &mut self.scratch;
-        let source =
+        let (source, taken) =
             observe(&self.set, line, moment.time, scratch, &mut events);
-        let Some(source) = source else { return Ok(()) };
+        if taken == Taken::Nothing
+            && line.kernel
+            && looks_like_trouble(line.level, &line.subsystem)
+        {
+            let shaped = line.form == "none";
+            self.unexplained.note(&line.text, shaped, moment.time);
+        }
+        if taken != Taken::Taken {
+            return Ok(self.shown > shown);
+        }
         self.totals.matched += 1;
         let changes = self.drive.batch(source, events);
-        Ok(self.tell(&changes)?)
+        self.tell(&changes)?;
+        Ok(self.shown > shown)
     }
 }
 
 /// Holds a line against the patterns of the sources that could have brought
-/// it; which one did, if a pattern took it.
+/// it: which one did, and what became of it.
 pub fn observe(
     set: &PatternSet,
     line: &Line,
     time: Timestamp,
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
-) -> Option<Source> {
+) -> (Source, Taken) {
     let approximate = !matches!(line.time, Time::Wall(_));
     if line.kernel {
         let record = KernelRecord {
@@ -136,7 +162,7 @@ pub fn observe(
             injected: false,
         };
         let taken = set.matcher.observe_kernel(&record, scratch, events);
-        return (taken == Taken::Taken).then_some(Source::Kmsg);
+        return (Source::Kmsg, taken);
     }
     let level = line.level.and_then(|l| LEVELS.get(usize::from(l)));
     let entry = [
@@ -158,8 +184,8 @@ pub fn observe(
         };
         let taken = set.matcher.observe(&observation, scratch, events);
         if taken == Taken::Taken {
-            return Some(patterns);
+            return (patterns, taken);
         }
     }
-    None
+    (Source::Journal, Taken::Nothing)
 }

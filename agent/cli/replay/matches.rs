@@ -81,7 +81,11 @@ impl<'a> Matches<'a> {
 }
 
 impl Sink for Matches<'_> {
-    fn line(&mut self, line: &Line) -> anyhow::Result<()> {
+    fn screen(&mut self) -> &mut Screen {
+        self.out
+    }
+
+    fn line(&mut self, line: &Line) -> anyhow::Result<bool> {
         let time = match line.time {
             Time::Wall(time) => time,
             Time::None | Time::Monotonic(_) => Timestamp::default(),
@@ -92,14 +96,14 @@ impl Sink for Matches<'_> {
         let matches: Vec<_> =
             events.into_iter().filter_map(|e| self.of(e)).collect();
         if matches.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let text = String::from_utf8_lossy(&line.raw);
         let n = line.number;
         if self.json {
             let matched = Matched { n, line: &text, matches };
             self.out.json_line(&matched)?;
-            return Ok(());
+            return Ok(true);
         }
         self.out.ink(Ink::Dim, format!("{n:>7}  "))?;
         self.out.line(escape(&text))?;
@@ -115,6 +119,6 @@ impl Sink for Matches<'_> {
                 m.effect
             ))?;
         }
-        Ok(())
+        Ok(true)
     }
 }

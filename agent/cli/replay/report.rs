@@ -14,9 +14,14 @@ use crate::ledger::Change;
 use crate::ledger::desired::{Desired, Status, desired};
 use crate::ledger::fault::{Fault, Phase};
 use crate::patterns::set::Quarantine;
+use crate::sources::Unexplained;
+use crate::sources::unexplained::Shape;
 use crate::store::HistoryEntry;
 use crate::time::{Now, Timestamp};
 use crate::view::FaultView;
+
+/// Shapes of unexplained lines that people are shown; `--json` has them all.
+const SHAPES_SHOWN: usize = 10;
 
 /// What was read.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +66,11 @@ impl<'a> Report<'a> {
     /// A report on `out`.
     pub fn new(json: bool, out: &'a mut Screen) -> Report<'a> {
         Report { json, out, any: false, desired: Desired::default() }
+    }
+
+    /// Where it is written.
+    pub fn screen(&mut self) -> &mut Screen {
+        self.out
     }
 
     /// Before the first line.
@@ -152,12 +162,13 @@ impl<'a> Report<'a> {
         &mut self,
         totals: &Totals,
         faults: &[&Fault],
+        unexplained: &Unexplained,
         now: Now,
     ) -> io::Result<()> {
         // A fault that was forgotten since the last change told nobody.
         self.desired = desired(faults.iter().copied());
         if self.json {
-            return self.end_json(totals, faults, now);
+            return self.end_json(totals, faults, unexplained, now);
         }
         if self.any {
             self.out.line("")?;
@@ -173,23 +184,36 @@ impl<'a> Report<'a> {
             self.table(&standing, totals.relative)?;
         }
         self.others(faults, totals.relative)?;
-        self.deeds()
+        self.deeds()?;
+        self.unexplained(unexplained)
     }
 
     fn end_json(
         &mut self,
         totals: &Totals,
         faults: &[&Fault],
+        unexplained: &Unexplained,
         now: Now,
     ) -> io::Result<()> {
         let views: Vec<_> =
             faults.iter().map(|f| FaultView::of(f, now.boot)).collect();
         let time = |t: Option<Timestamp>| t.map(|t| t.to_string());
+        let shape = |s: Shape| {
+            json!({
+                "text": s.text,
+                "count": s.count,
+                "example": s.example,
+                "last_seen": s.last_seen.to_string(),
+            })
+        };
+        let shapes: Vec<_> =
+            unexplained.shapes().into_iter().map(shape).collect();
         let input = json!({
             "lines": totals.lines,
             "lines_cut": totals.cut,
             "records_matched": totals.matched,
             "notes": totals.notes,
+            "unexplained": unexplained.total(),
             "boots": totals.boots,
             "times": if totals.relative { "since-boot" } else { "wall" },
             "first": time(totals.first),
@@ -198,6 +222,7 @@ impl<'a> Report<'a> {
         let rest = serde_json::to_string_pretty(&json!({
             "faults": views,
             "desired": self.desired,
+            "unexplained": shapes,
             "input": input,
         }))?;
         // The object was begun before the first change.
@@ -283,6 +308,26 @@ impl<'a> Report<'a> {
         table.show(self.out)
     }
 
+    /// How the next pattern is found.
+    fn unexplained(&mut self, unexplained: &Unexplained) -> io::Result<()> {
+        let total = unexplained.total();
+        if total == 0 {
+            return Ok(());
+        }
+        self.heading(&format!(
+            "{total} line(s) look like trouble, and no pattern knows them"
+        ))?;
+        let mut table =
+            Table::new(&[("COUNT", Fit::Right), ("SHAPE", Fit::Wrap)]);
+        for shape in unexplained.shapes().iter().take(SHAPES_SHOWN) {
+            table.row([
+                (&shape.count.to_string(), Ink::Plain),
+                (&shape.text, Ink::Plain),
+            ]);
+        }
+        table.show(self.out)
+    }
+
     /// What the agent would have done by the end.
     fn deeds(&mut self) -> io::Result<()> {
         let desired = std::mem::take(&mut self.desired);
@@ -313,7 +358,9 @@ impl<'a> Report<'a> {
 fn why(fault: &Fault) -> String {
     match fault.phase {
         Phase::Tolerated => "within its tolerance".to_owned(),
-        Phase::Settling => "waits for its cause".to_owned(),
+        Phase::Settling => {
+            "raised in seconds, unless its cause appears".to_owned()
+        }
         Phase::Explained => match &fault.explained_by {
             Some(cause) => format!("explained by {cause}"),
             None => "explained".to_owned(),

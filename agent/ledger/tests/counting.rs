@@ -84,6 +84,29 @@ fn a_tolerated_fault_is_forgotten_when_its_window_has_passed() {
 }
 
 #[test]
+fn a_restart_does_not_keep_a_tolerated_fault_for_longer() {
+    let mut w = World::new(vec![tolerant(3, "1h")]);
+    w.see("ce", "disk/sda");
+    w.pass("59m50s");
+    w.restart();
+    assert_eq!(w.phase("ce", "disk/sda"), Some(Phase::Tolerated));
+    w.pass("10s");
+    assert_eq!(w.phase("ce", "disk/sda"), None);
+}
+
+#[test]
+fn a_back_log_read_across_a_restart_keeps_its_counts() {
+    let mut w = World::new(vec![tolerant(3, "1h")]);
+    let old = w.now.wall.minus(time("2d"));
+    for minutes in 0..4 {
+        let at = old.plus(time("1m") * minutes);
+        w.see_with("ce", "disk/sda", |s| s.time = at);
+        w.restart();
+    }
+    assert_eq!(w.told(), ["opened ce disk/sda"]);
+}
+
+#[test]
 fn a_back_log_is_counted_in_its_own_time() {
     let mut w = World::new(vec![tolerant(3, "1h")]);
     let old = w.now.wall.minus(time("2d"));

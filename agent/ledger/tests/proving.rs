@@ -184,6 +184,24 @@ fn normal_must_hold_unbroken_and_unknown_pauses_it() {
 }
 
 #[test]
+fn a_state_that_is_back_after_unknown_interrupts_its_recovery() {
+    let mut w = World::new(vec![Pattern {
+        source: crate::observation::Source::Mount,
+        clear: vec![Proof::Normal(time("2m"))],
+        ..pattern("ro")
+    }]);
+    for truth in [Truth::True, Truth::False, Truth::Unknown, Truth::True] {
+        w.state("ro", "fs/sda", truth);
+        w.pass("90s");
+    }
+    let fault = w.fault("ro", "fs/sda");
+    assert_eq!((fault.phase, fault.count), (Phase::Active, 2));
+    w.state("ro", "fs/sda", Truth::False);
+    w.pass("90s");
+    assert_eq!(w.phase("ro", "fs/sda"), Some(Phase::Recovering));
+}
+
+#[test]
 fn a_state_that_holds_is_not_quiet() {
     let mut w = World::new(vec![Pattern {
         source: crate::observation::Source::Mount,

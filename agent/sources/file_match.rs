@@ -1,0 +1,124 @@
+//! The lines of one log file, held against the patterns.
+
+use std::path::Path;
+
+use jiff::tz::TimeZone;
+
+use super::text::{Line, Reader, Time};
+use super::{Context, forward};
+use crate::kernel::KernelRecord;
+use crate::observation::{Observation, Source, Value};
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::signal::Event;
+use crate::time::{Now, Timestamp};
+
+/// What is made of the lines of one file.
+pub(super) struct Matching {
+    path: Vec<u8>,
+    kernel: bool,
+    reader: Reader,
+    scratch: Scratch,
+    pub(super) events: Vec<Event>,
+    pub(super) now: Now,
+    /// Whether all that was there at the beginning has been read.
+    pub(super) caught_up: bool,
+    pub(super) observations: u64,
+    pub(super) matches: u64,
+}
+
+impl Matching {
+    pub(super) fn new(path: &Path, kernel: bool, now: Now) -> Matching {
+        Matching {
+            path: path.display().to_string().into_bytes(),
+            kernel,
+            reader: Reader::new(now.wall, TimeZone::system()),
+            scratch: Scratch::default(),
+            events: Vec::new(),
+            now,
+            caught_up: false,
+            observations: 0,
+            matches: 0,
+        }
+    }
+
+    /// Matches one line.
+    pub(super) fn line(&mut self, raw: &[u8], context: &Context) {
+        if !self.kernel {
+            let stated = self.reader.time_of(raw);
+            return self.observe(raw, stated, context);
+        }
+        self.observations += 1;
+        let mut reader = self.taken_reader();
+        if let Some(line) = reader.line(raw) {
+            self.kernel_line(line, context);
+        }
+        self.reader = reader;
+    }
+
+    /// There is no more for now.
+    pub(super) fn end(&mut self, context: &Context) {
+        if self.kernel {
+            let mut reader = self.taken_reader();
+            while let Some(line) = reader.end() {
+                self.kernel_line(line, context);
+            }
+            self.reader = reader;
+        }
+    }
+
+    /// The reader, out of the way of the borrow of its line.
+    fn taken_reader(&mut self) -> Reader {
+        let empty = Reader::new(Timestamp(0), TimeZone::UTC);
+        std::mem::replace(&mut self.reader, empty)
+    }
+
+    fn observe(&mut self, raw: &[u8], stated: Time, context: &Context) {
+        self.observations += 1;
+        let (time, approximate) = self.time(stated);
+        let observation = Observation {
+            patterns: Source::File,
+            time,
+            approximate,
+            injected: false,
+            fields: &[
+                ("message", Value::Text(raw)),
+                ("path", Value::Text(&self.path)),
+            ],
+        };
+        let matcher = &context.patterns.set().matcher;
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if matcher.observe(&observation, scratch, events) == Taken::Taken {
+            self.matches += 1;
+        }
+    }
+
+    fn kernel_line(&mut self, line: &Line, context: &Context) {
+        if !line.kernel || line.identifier != b"kernel" {
+            return;
+        }
+        let (time, approximate) = self.time(line.time);
+        let record = KernelRecord {
+            text: &line.text,
+            form: line.form,
+            level: line.level,
+            subsystem: &line.subsystem,
+            device: &line.device,
+            time,
+            approximate,
+            injected: false,
+        };
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        if forward::kernel(context, &record, scratch, events) {
+            self.matches += 1;
+        }
+    }
+
+    /// The line's own time, if it has one that has come; else now, which for
+    /// what was written before we looked is only a guess.
+    fn time(&self, stated: Time) -> (Timestamp, bool) {
+        match stated {
+            Time::Wall(time) if time <= self.now.wall => (time, false),
+            _ => (self.now.wall, !self.caught_up),
+        }
+    }
+}

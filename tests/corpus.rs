@@ -1,0 +1,250 @@
+//! Every line of `fixtures/corpus/` held against the built-in patterns, each
+//! alone and without context.
+//!
+//! `faults.jsonl` holds real lines of failing hardware with what they speak
+//! of; `benign.jsonl` real lines that look alarming and are not. A fault line
+//! must be recognised under the right component and, where the line names
+//! one, with a part that names the same thing. On a benign line nothing opens.
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+/// Lines of `faults.jsonl`, by their beginning and label, that are not recognised as
+/// they are labelled, each with the reason.
+const KNOWN: &[(&str, &str, &str)] = &[
+    (
+        "{1}[Hardware Error]: event severity: fatal",
+        "pcie",
+        "what has failed stands in the section type, some lines further",
+    ),
+    (
+        "[Hardware Error]: Deferred error, no action required.",
+        "cpu",
+        "the bank stands in the line before; the corpus has this text under \
+         memory too, where deferred errors nearly always come from",
+    ),
+    (
+        "mce: [Hardware Error]: PROCESSOR 0:506c9",
+        "cpu",
+        "it names a socket and an APIC id, no CPU number: the part is the \
+         socket, which is what can be pulled",
+    ),
+];
+
+/// One line of the corpus.
+struct Line {
+    text: String,
+    label: String,
+    component: Option<String>,
+    severity: String,
+}
+
+/// One match of a line.
+struct Match {
+    pattern: String,
+    component: String,
+    part: String,
+    severity: String,
+    effect: String,
+    count: u64,
+}
+
+impl std::fmt::Debug for Match {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Match { pattern, part, severity, effect, count, .. } = self;
+        write!(f, "{effect} {pattern} {part} ({severity}, counts {count})")
+    }
+}
+
+impl Match {
+    fn opens(&self) -> bool {
+        matches!(self.effect.as_str(), "open" | "history") && self.count > 0
+    }
+}
+
+fn corpus(name: &str) -> Vec<Line> {
+    let path = harness::root().join("fixtures/corpus").join(name);
+    let text = fs::read_to_string(path).unwrap();
+    let line = |json: &str| {
+        let json: Value = serde_json::from_str(json).unwrap();
+        let field = |name: &str| json[name].as_str().map(str::to_owned);
+        Line {
+            text: field("line").unwrap(),
+            label: field("label").unwrap(),
+            component: field("component"),
+            severity: field("severity").unwrap(),
+        }
+    };
+    text.lines().map(line).collect()
+}
+
+/// What `faultline replay --matches --json` makes of the lines.
+fn matches(lines: &[Line]) -> Vec<Vec<Match>> {
+    let input = tempfile::NamedTempFile::new().unwrap();
+    let text: Vec<&str> = lines.iter().map(|l| l.text.as_str()).collect();
+    fs::write(input.path(), text.join("\n") + "\n").unwrap();
+    let path = input.path().to_str().unwrap();
+    let (_, out) = harness::run(&["replay", "--matches", "--json", path]);
+    let mut all: Vec<Vec<Match>> = lines.iter().map(|_| vec![]).collect();
+    for json in out.lines() {
+        let json: Value = serde_json::from_str(json).unwrap();
+        let n = usize::try_from(json["n"].as_u64().unwrap()).unwrap();
+        assert_eq!(json["line"], lines[n - 1].text, "line {n} is itself");
+        for found in json["matches"].as_array().unwrap() {
+            let word = |name: &str| found[name].as_str().unwrap().to_owned();
+            all[n - 1].push(Match {
+                pattern: word("pattern"),
+                component: word("component"),
+                part: word("part"),
+                severity: word("severity"),
+                effect: word("effect"),
+                count: found["count"].as_u64().unwrap(),
+            });
+        }
+    }
+    all
+}
+
+/// The corpus' word for a component, in ours.
+fn component(label: &str) -> &str {
+    match label {
+        "nic" => "network",
+        "kernel-software" => "kernel",
+        other => other,
+    }
+}
+
+/// Whether a part names what the corpus says the line speaks of.
+fn names(part: &str, component: &str, label: &str) -> bool {
+    let plain = |text: &str| {
+        text.replace("/dev/", "").replace("mapper/", "").replace(' ', "-")
+    };
+    if plain(part).contains(&plain(component)) {
+        return true;
+    }
+    // A task's name is chosen by a user and never becomes a part: its pid
+    // or the CPU it ran on does.
+    let pid = component.rsplit(':').next().unwrap_or("");
+    let task = ["task/", "cpu/", "node/"].iter().any(|k| part.starts_with(k));
+    label == "kernel-software"
+        && task
+        && !component.starts_with("cpu")
+        && (!pid.chars().all(|c| c.is_ascii_digit()) || part.ends_with(pid))
+}
+
+/// One row of the table.
+#[derive(Default)]
+struct Row {
+    lines: usize,
+    recognised: usize,
+    component: usize,
+    named: usize,
+    part: usize,
+    severity: usize,
+}
+
+#[test]
+fn every_fault_line_is_recognised_with_its_component_and_part() {
+    let lines = corpus("faults.jsonl");
+    let mut table: BTreeMap<&str, Row> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (line, found) in lines.iter().zip(matches(&lines)) {
+        let row = table.entry(&line.label).or_default();
+        row.lines += 1;
+        row.recognised += usize::from(!found.is_empty());
+        let want = component(&line.label);
+        let right = found.iter().any(|m| m.component == want);
+        row.component += usize::from(right);
+        let mut problem = (!right).then_some("not recognised");
+        if let Some(name) = &line.component {
+            row.named += 1;
+            let hit = found.iter().any(|m| names(&m.part, name, &line.label));
+            row.part += usize::from(hit);
+            problem = problem.or((!hit).then_some("wrong part"));
+        }
+        let severity = match line.severity.as_str() {
+            "corrected" => "warning",
+            other => other,
+        };
+        row.severity +=
+            usize::from(found.iter().any(|m| m.severity == severity));
+        if severity == "info" && found.iter().any(Match::opens) {
+            problem = Some("opens a fault, is information");
+        }
+        let known = KNOWN.iter().any(|(text, label, _)| {
+            line.label == *label && line.text.starts_with(text)
+        });
+        match (problem, known) {
+            (Some(what), false) => wrong.push(format!(
+                "{what}: {:?}\n    is {want} {:?}, gives {found:?}",
+                line.text, line.component
+            )),
+            (None, true) => wrong.push(format!(
+                "listed as not recognised, but is: {}",
+                line.text
+            )),
+            _ => {}
+        }
+    }
+    print_table(&table);
+    for (line, _, why) in KNOWN {
+        println!("known: {line}…: {why}");
+        assert!(
+            lines.iter().any(|l| l.text.starts_with(line)),
+            "not in the corpus: {line}"
+        );
+    }
+    let agree: usize = table.values().map(|r| r.severity).sum();
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        agree * 10 >= lines.len() * 8,
+        "severity agrees on {agree} of {} lines",
+        lines.len()
+    );
+}
+
+fn print_table(table: &BTreeMap<&str, Row>) {
+    println!(
+        "{:16} {:>5} {:>10} {:>9} {:>10} {:>8}",
+        "category", "lines", "recognised", "component", "part", "severity"
+    );
+    let mut sum = Row::default();
+    for (label, row) in table {
+        print_row(label, row);
+        sum.lines += row.lines;
+        sum.recognised += row.recognised;
+        sum.component += row.component;
+        sum.named += row.named;
+        sum.part += row.part;
+        sum.severity += row.severity;
+    }
+    print_row("all", &sum);
+}
+
+fn print_row(label: &str, row: &Row) {
+    println!(
+        "{label:16} {:>5} {:>10} {:>9} {:>10} {:>8}",
+        row.lines,
+        row.recognised,
+        row.component,
+        format!("{} of {}", row.part, row.named),
+        row.severity
+    );
+}
+
+#[test]
+fn nothing_opens_on_a_benign_line() {
+    let lines = corpus("benign.jsonl");
+    let mut opened = Vec::new();
+    for (line, found) in lines.iter().zip(matches(&lines)) {
+        if found.iter().any(Match::opens) {
+            opened.push(format!("{:?} gives {found:?}", line.text));
+        }
+    }
+    println!("benign: {} lines, {} open a fault", lines.len(), opened.len());
+    assert!(opened.is_empty(), "{}", opened.join("\n"));
+}

@@ -1,0 +1,151 @@
+//! The file source as a whole: files that come, go and rotate under it.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use faultline::signal::Health;
+use faultline::sources::Setup;
+use faultline::sources::file::{Follow, Options};
+
+use crate::bench::{Bench, append};
+
+fn following(root: &Path, glob: &str, kernel: bool) -> Setup {
+    let follow = vec![Follow { glob: glob.into(), kernel }];
+    Setup::File(Options { follow, root: root.to_owned() })
+}
+
+fn id(root: &Path, name: &str) -> String {
+    format!("file:{}", root.join(name).display())
+}
+
+#[test]
+fn a_file_that_appears_later_is_read_from_its_first_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let bench = Bench::new(following(root, "/log/*.log", false));
+    bench.until_health("file", |health| *health == Health::Up);
+    fs::create_dir(root.join("log")).unwrap();
+    append(&root.join("log/a.log"), "one\ntwo\n");
+    let id = id(root, "log/a.log");
+    bench.until_observed(&id, 2);
+    append(&root.join("log/a.log"), "three\n");
+    bench.until_observed(&id, 3);
+}
+
+#[test]
+fn a_rotation_loses_and_repeats_nothing_though_the_glob_has_both_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("messages"), "before\n");
+    let bench = Bench::new(following(root, "/messages*", false));
+    let old = id(root, "messages");
+    bench.until_position(&old);
+    append(&root.join("messages"), "one\nha");
+    bench.until_observed(&old, 1);
+    fs::rename(root.join("messages"), root.join("messages.1")).unwrap();
+    append(&root.join("messages.1"), "lf\n");
+    append(&root.join("messages"), "three\n");
+    bench.until_observed(&old, 3);
+    append(&root.join("messages"), "four\n");
+    bench.until_observed(&old, 4);
+    assert_eq!(bench.observed(&id(root, "messages.1")), 0);
+}
+
+#[test]
+fn a_restart_goes_on_behind_the_committed_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("messages"), "");
+    let id = id(root, "messages");
+    let setup = following(root, "/messages", false);
+    let bench = Bench::new(setup.clone());
+    bench.until_position(&id);
+    append(&root.join("messages"), "one\ntwo\n");
+    bench.until_observed(&id, 2);
+    let positions = bench.stop();
+    append(&root.join("messages"), "three\n");
+    let bench = Bench::with(setup, positions, false);
+    bench.until_observed(&id, 1);
+    append(&root.join("messages"), "four\n");
+    bench.until_observed(&id, 2);
+}
+
+#[test]
+fn a_missing_file_is_down_and_comes_up_when_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let bench = Bench::new(following(root, "/a/b/messages", false));
+    let id = id(root, "a/b/messages");
+    bench.until_health(&id, |health| matches!(health, Health::Down(_)));
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    append(&root.join("a/b/messages"), "one\n");
+    bench.until_health(&id, |health| *health == Health::Up);
+    bench.until_observed(&id, 1);
+    fs::remove_dir_all(root.join("a")).unwrap();
+    bench.until_health(&id, |health| matches!(health, Health::Down(_)));
+}
+
+#[test]
+fn only_what_is_tagged_kernel_is_the_kernels() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let path = root.join("messages");
+    let mut file = fs::File::create(&path).unwrap();
+    for tag in ["kernel:", "logger[1]:", "kernel[1]:"] {
+        let line = format!("<3>Jan  2 15:04:05 h {tag} frobnicator failed\n");
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    file.write_all(b"<3>frobnicator failed\n").unwrap();
+    let bench = Bench::with(
+        following(root, "/messages", true),
+        Default::default(),
+        true,
+    );
+    let id = id(root, "messages");
+    bench.until_observed(&id, 4);
+    // Level err, and nothing takes it: the kernel's one line is unexplained.
+    assert_eq!(bench.shared.unexplained.total(), 1);
+    bench.stop();
+}
+
+#[test]
+fn lines_match_the_patterns_of_files_or_of_the_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("a.log"), "");
+    let bench = Bench::new(following(root, "/a.log", false));
+    bench.until_position(&id(root, "a.log"));
+    append(&root.join("a.log"), "disk sda: broken\n");
+    let signal = bench.until_match();
+    assert_eq!(&*signal.pattern, "disk-broken-file");
+    assert!(!signal.approximate);
+    bench.stop();
+
+    append(&root.join("messages"), "Jan  2 15:04:05 h kernel: disk sda: ok\n");
+    let bench = Bench::new(following(root, "/messages", true));
+    bench.until_position(&id(root, "messages"));
+    let line = "Jan  2 15:04:05 h kernel: [   12.3] disk sdb: broken\n";
+    append(&root.join("messages"), line);
+    let signal = bench.until_match();
+    assert_eq!(&*signal.pattern, "disk-broken");
+    assert_eq!(signal.part.as_str(), "disk/sdb");
+    assert!(signal.time.to_string().contains("-01-0"), "{}", signal.time);
+}
+
+#[test]
+fn bytes_that_are_no_text_and_endless_lines_are_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let mut bytes = vec![b'x'; 3_000_000];
+    bytes.extend_from_slice(b"\n\0\0\xff\xfe\n\x1b[2J\nlast without newline");
+    fs::write(&path, bytes).unwrap();
+    let bench = Bench::with(
+        following(dir.path(), "/log", false),
+        Default::default(),
+        true,
+    );
+    let id = id(dir.path(), "log");
+    bench.until_observed(&id, 4);
+    assert_eq!(bench.invalid(&id), 1);
+}

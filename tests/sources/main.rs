@@ -1,0 +1,10 @@
+//! The sources as the supervisor runs them: on the machine's own log where
+//! the test may, on files, FIFOs and scripts of the test's else.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod bench;
+mod file;
+mod journal;
+mod kmsg;
+mod mount;
