@@ -45,14 +45,18 @@ fn full_page() -> String {
     metrics.queue_depth(2);
     metrics.ledger(&[("evicted", 1), ("notes", 2)]);
     let scrape = Scrape {
-        sources: vec![SourceCounts {
-            id: "kmsg".into(),
-            observations: 1000,
-            lost: 5,
-            invalid: 1,
-            restarts: 2,
-            last_success: Timestamp(1_700_000_000_000_000),
-        }],
+        sources: vec![
+            SourceCounts {
+                id: "kmsg".into(),
+                observations: 1000,
+                lost: 5,
+                invalid: 1,
+                restarts: 2,
+                last_success: Timestamp(1_700_000_000_000_000),
+            },
+            // Absent: no series.
+            SourceCounts { id: "mount".into(), ..SourceCounts::default() },
+        ],
         unexplained: 7,
         store: Status { durable: true, writes: 9, ..Status::default() },
         log_dropped: 4,

@@ -7,8 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use faultline::ledger::fault::Fault;
+use faultline::machine::Machine;
+use faultline::store::{Pending, Store};
 use nix::sys::signal::Signal;
 
+use crate::fault_sample;
 use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
 
 /// The kernel's log alone, as a drill reads it.
@@ -120,6 +124,32 @@ fn detection_goes_on_without_a_state_directory() {
     fs::remove_file(directory.path().join("state")).unwrap();
     agent.until(|a| a.metric("faultline_state_durable") == Some(1.0));
     agent.until(|a| a.stored_count_of(&dev) == Some(1));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_store_that_comes_late_brings_its_faults_along() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let elsewhere = directory.path().join("elsewhere");
+    let store = Store::start(elsewhere.clone(), Machine::read("/".as_ref()));
+    store.first(PATIENCE).unwrap();
+    let json = fault_sample::stored("drill-failed", "disk/late", 5);
+    let fault: Fault = serde_json::from_value(json).unwrap();
+    let mut pending = Pending::default();
+    pending.faults.insert(fault.key.clone(), Some(fault));
+    store.put(pending);
+    assert!(store.close(PATIENCE));
+    // The disk with the state is not mounted yet.
+    let state = directory.path().join("state");
+    fs::write(&state, "").unwrap();
+    let agent = Agent::start(directory.path(), NOTHING);
+    agent.log_line("faultline runs");
+    assert_eq!(agent.count_of("late"), None);
+    fs::remove_file(&state).unwrap();
+    fs::rename(&elsewhere, &state).unwrap();
+    agent.until(|a| a.count_of("late") == Some(5));
+    assert_eq!(agent.metric("faultline_state_durable"), Some(1.0));
     assert_eq!(agent.stop(), Some(0));
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+#[path = "../fault_sample/mod.rs"]
+mod fault_sample;
 mod http;
 mod life;
 mod support;
