@@ -12,6 +12,7 @@
 
 mod crash;
 mod harness;
+mod not_run;
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -370,7 +371,7 @@ fn kernel_named(part: &str) -> bool {
 #[test]
 fn programs_named_like_faults_open_none() {
     if let Some(why) = lacking() {
-        return harness::not_run("hostile program names", why);
+        return not_run::not_run("hostile program names", why);
     }
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -412,7 +413,7 @@ fn programs_named_like_faults_open_none() {
     );
     assert!(crashes * 10 >= ran * 9, "{crashes} of {ran} were printed");
     if kills == 0 {
-        harness::not_run("hostile cgroup names", "no memory limit works here");
+        not_run::not_run("hostile cgroup names", "no memory limit works here");
     }
 
     // The agent has read all of it, and knows nothing new.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fault_sample;
+mod not_run;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -80,7 +81,10 @@ fn promtool_finds_nothing_wrong_with_the_page() {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        eprintln!("SKIPPED: no promtool here (Debian package prometheus)");
+        not_run::not_run(
+            "promtool check metrics",
+            "no promtool here (Debian package prometheus)",
+        );
         return;
     };
     let mut stdin = child.stdin.take().unwrap();

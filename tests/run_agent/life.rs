@@ -44,7 +44,10 @@ pub fn write_pattern(directory: &Path) {
 pub fn kernel_says(lines: &[String]) -> bool {
     let device = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let Ok(mut device) = device else {
-        eprintln!("SKIPPED: can't write to /dev/kmsg; needs root");
+        crate::not_run::not_run(
+            "drills",
+            "cannot write to /dev/kmsg; needs root",
+        );
         return false;
     };
     for line in lines {
@@ -205,7 +208,7 @@ fn a_taken_address_is_named() {
 /// loudly, where nobody can't be played.
 fn as_nobody(command: &mut Command) -> bool {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: can't become nobody; needs root");
+        crate::not_run::not_run("nobody", "cannot become nobody; needs root");
         return false;
     }
     command.uid(65534).gid(65534);

@@ -7,4 +7,6 @@ mod api;
 mod fault_sample;
 mod http;
 mod life;
+#[path = "../not_run/mod.rs"]
+mod not_run;
 mod support;
