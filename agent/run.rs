@@ -201,6 +201,7 @@ fn assemble(
         positions: BTreeMap::new(),
         pending: Default::default(),
         watchdog: sd_notify::watchdog_enabled(),
+        pinged: Default::default(),
         summed_up: false,
     };
     keeper.restore(now, loaded.unwrap_or_default());

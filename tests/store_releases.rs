@@ -1,5 +1,7 @@
 //! Stores of other releases and of other machines, with faults that live.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fault_sample;
 
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! What the store survives: any death of the process, and every kind of disk
 //! that does not do as it should.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fault_sample;
 
 use std::fs;
@@ -331,9 +333,9 @@ fn the_history_is_bounded() {
     let store = start(directory.path());
     store.first(PATIENCE).unwrap();
     for _ in 0..11 {
-        let mut pending = Pending::default();
-        pending.history = (0..1000).map(|_| HistoryEntry::default()).collect();
-        store.put(pending);
+        let entries = (0..1000).map(|_| HistoryEntry::default());
+        let history = entries.collect();
+        store.put(Pending { history, ..Pending::default() });
         written(&store);
     }
     assert_eq!(store.status().dropped, 0);

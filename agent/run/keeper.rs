@@ -21,7 +21,7 @@ use crate::sinks::log;
 use crate::sinks::metrics::Metrics;
 use crate::sources::{PatternsCell, Stats, Unexplained};
 use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
-use crate::time::{BootId, Now, Timestamp};
+use crate::time::{BootId, Now, Timestamp, Uptime};
 
 /// Messages stepped before what changed is handed over: enough to share a
 /// transaction in a burst, few enough that a gauge follows at once.
@@ -73,6 +73,8 @@ pub struct Keeper {
     pub pending: Pending,
     /// How often the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
+    /// When it last got one.
+    pub pinged: Uptime,
     /// Whether the line that says what runs has been written.
     pub summed_up: bool,
 }
@@ -113,7 +115,7 @@ impl Keeper {
     pub fn run(
         &mut self,
         queue: &Receiver<Message>,
-        until: Option<crate::time::Uptime>,
+        until: Option<Uptime>,
     ) -> Ended {
         loop {
             self.hand_over();
@@ -125,7 +127,7 @@ impl Keeper {
             let due = [self.ledger.next_deadline(), until];
             let due = due.into_iter().flatten().min();
             let nap = due.map_or(NAP, |due| due.since(boot).min(NAP));
-            let nap = self.watchdog.map_or(nap, |w| nap.min(w / 3));
+            let nap = self.watchdog.map_or(nap, |w| nap.min(w / 4));
             match queue.recv_timeout(nap) {
                 Ok(message) => {
                     if self.turn(message, queue) == Some(Ended::Told) {
@@ -288,7 +290,11 @@ impl Keeper {
     /// Tells the service manager that the ledger moves; from here, so that
     /// a ledger that stands still is started again.
     fn keep_alive(&mut self) {
-        if self.watchdog.is_some() {
+        let boot = clock::boot();
+        if let Some(limit) = self.watchdog
+            && boot.since(self.pinged) >= limit / 4
+        {
+            self.pinged = boot;
             super::tell_manager(&[sd_notify::NotifyState::Watchdog]);
         }
         if !self.summed_up && self.ready.waiting().is_empty() {

@@ -2,12 +2,13 @@
 //! SQLite database under the state directory.
 //!
 //! Here are the types and the file's own rules; `database.rs` opens and
-//! writes, `writer.rs` is the thread that does so, `read.rs` is how commands
+//! writes (`aside.rs` renames what is damaged), `writer.rs` is the thread that does so, `read.rs` is how commands
 //! read it without an agent.
 //!
 //! Invariant: counts and positions reach the disk in one transaction.
 //! Invariant: nothing here ever makes the ledger's thread wait for a disk.
 
+mod aside;
 mod database;
 mod read;
 mod writer;

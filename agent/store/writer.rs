@@ -147,9 +147,11 @@ impl Store {
             return;
         }
         let mut state = self.shared.lock();
-        // Otherwise the thread is gathering already.
-        let wake = state.pending.only_positions();
+        let idle = state.pending.is_empty();
+        let lazy = state.pending.only_positions();
         state.status.dropped += state.pending.merge(newer);
+        // Otherwise the thread is gathering already, and fast enough.
+        let wake = idle || (lazy && !state.pending.only_positions());
         drop(state);
         if wake {
             self.shared.work.notify_one();

@@ -155,7 +155,7 @@ fn garbage_is_no_request() {
 #[test]
 fn the_socket_refuses_nobody_by_its_mode_and_by_its_peer() {
     let directory = tempfile::tempdir().unwrap();
-    let agent = agent(&directory);
+    let _agent = agent(&directory);
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: can't become nobody; needs root");
         return;

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Agent, PATIENCE, command, signal, write_config};
+use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
 
 /// The kernel's log alone, as a drill reads it.
-const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
+pub const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
                     journal: { enabled: false }\n  mount: { enabled: false }\n";
 
 /// Reads nothing.
@@ -21,7 +21,7 @@ const NOTHING: &str = "sources:\n  kmsg: { enabled: false }\n  \
                        mount: { enabled: false }\n";
 
 /// A pattern that no real line has.
-fn write_pattern(directory: &Path) {
+pub fn write_pattern(directory: &Path) {
     let patterns = directory.join("patterns");
     fs::create_dir_all(&patterns).unwrap();
     let text = "version: 1\ncomponent: test\npatterns:\n  \
@@ -37,17 +37,22 @@ fn write_pattern(directory: &Path) {
 
 /// Writes lines to the kernel's log; false, said loudly, where that is not
 /// possible.
-fn kernel_says(lines: &[String]) -> bool {
+pub fn kernel_says(lines: &[String]) -> bool {
     let device = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let Ok(mut device) = device else {
         eprintln!("SKIPPED: can't write to /dev/kmsg; needs root");
         return false;
     };
-    lines.iter().all(|line| device.write_all(line.as_bytes()).is_ok())
+    for line in lines {
+        // Without a line break the kernel keeps the record open, unseen,
+        // until the next one comes.
+        device.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    true
 }
 
 /// A name that no other test's lines in the same ring have.
-fn unique(name: &str) -> String {
+pub fn unique(name: &str) -> String {
     format!("{name}{}", std::process::id())
 }
 
@@ -68,7 +73,7 @@ fn a_fault_is_counted_once_over_kill_and_restart_and_cleared_by_a_person() {
     agent.log_line("faultline runs");
     let opened = agent.log_line(&format!("disk/{dev}"));
     assert!(opened.contains("\"kind\":\"opened\""), "{opened}");
-    kernel_says(std::slice::from_ref(&line));
+    assert!(kernel_says(std::slice::from_ref(&line)));
     agent.until(|a| a.count_of(&dev) == Some(3));
     agent.until(|a| a.metric(&series) == Some(1.0));
     // The counts must be on the disk before the process dies, or the tail
@@ -83,7 +88,7 @@ fn a_fault_is_counted_once_over_kill_and_restart_and_cleared_by_a_person() {
         assert_eq!(agent.count_of(&dev), Some(3));
         assert_eq!(agent.metric(&series), Some(1.0));
     }
-    kernel_says(&[line]);
+    assert!(kernel_says(&[line]));
     agent.until(|a| a.count_of(&dev) == Some(4));
     let wish = format!("{{\"fault\":\"disk/{dev}\",\"why\":\"a drill\"}}");
     let (status, answer) = agent.post("/v1/clear", &wish);
@@ -109,6 +114,7 @@ fn detection_goes_on_without_a_state_directory() {
     }
     let agent = Agent::start(directory.path(), KMSG);
     agent.log_line("the state is not durable");
+    agent.log_line("faultline runs");
     agent.until(|a| a.count_of(&dev) == Some(1));
     assert_eq!(agent.metric("faultline_state_durable"), Some(0.0));
     fs::remove_file(directory.path().join("state")).unwrap();
@@ -182,7 +188,7 @@ fn without_the_permission_it_says_which_one_is_missing_and_exits_3() {
     let open = fs::Permissions::from_mode(0o777);
     fs::set_permissions(directory.path(), open).unwrap();
     let binary = directory.path().join("agent");
-    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    fs::copy(PROGRAM, &binary).unwrap();
     // A device that only root may read, whatever this host allows.
     let config = format!("{KMSG}root: {}\n", directory.path().display());
     fs::create_dir(directory.path().join("dev")).unwrap();
@@ -190,15 +196,8 @@ fn without_the_permission_it_says_which_one_is_missing_and_exits_3() {
     fs::write(&device, "").unwrap();
     fs::set_permissions(&device, fs::Permissions::from_mode(0o600)).unwrap();
     let config = write_config(directory.path(), "127.0.0.1:0", &config);
-    let told = command(&config);
     let mut again = Command::new(&binary);
-    again.args(told.get_args());
-    for (key, value) in told.get_envs() {
-        match value {
-            Some(value) => again.env(key, value),
-            None => again.env_remove(key),
-        };
-    }
+    again.arg("run").arg("--config").arg(config);
     if !as_nobody(&mut again) {
         return;
     }
@@ -222,18 +221,24 @@ fn the_service_manager_is_told_that_it_is_ready_alive_and_stopping() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut heard = String::new();
-    let mut hear = |wanted: &str| {
-        while !heard.contains(wanted) {
+    let hear = |wanted: &str| {
+        let mut heard = String::new();
+        for _ in 0..100 {
             let mut bytes = [0; 4096];
             let n = listener.recv(&mut bytes).expect(wanted);
             heard.push_str(&String::from_utf8_lossy(&bytes[..n]));
-            heard.push('\n');
+            if heard.contains(wanted) {
+                return;
+            }
         }
+        panic!("never heard {wanted:?}, but {heard:?}");
     };
     hear("READY=1");
     hear("STATUS=");
-    hear("WATCHDOG=1\nWATCHDOG=1");
+    // More than the one that comes with the start.
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
     signal(&child, Signal::SIGTERM);
     hear("STOPPING=1");
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -1,11 +1,8 @@
 //! The agent as a whole: a process of its own, watched from outside.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod api;
 mod http;
 mod life;
 mod support;
-
-#[test]
-#[ignore = "the agent's process, started by the other tests"]
-fn agent_process() {
-    support::run_child();
-}

@@ -1,7 +1,4 @@
-//! An agent in a process of its own: this test binary, started again.
-//!
-//! The library's `run` is what the `run` command calls; a process is needed
-//! because the agent owns signals, the log and the exit status.
+//! An agent in a process of its own, and how it is looked at from outside.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -11,42 +8,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use faultline::config::Config;
-
-/// Where the child finds its configuration.
-const CONFIG: &str = "FAULTLINE_TEST_CONFIG";
-
 /// Longer than anything here takes on a busy machine; only a failure waits
 /// for so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The child's part: call this from an ignored test named `agent_process`.
-pub fn run_child() {
-    let Some(path) = std::env::var_os(CONFIG) else { return };
-    let config = Config::read(Path::new(&path), true).unwrap();
-    let status = match faultline::run::run(&config) {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            error.exit_status()
-        }
-    };
-    std::process::exit(status.into());
-}
+/// The built program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_faultline");
 
 /// A command that starts the agent on this configuration file.
 pub fn command(config: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args([
-            "--exact",
-            "agent_process",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env(CONFIG, config)
-        .env_remove("NOTIFY_SOCKET");
+    let mut command = Command::new(PROGRAM);
+    command.arg("run").arg("--config").arg(config);
+    command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command
 }
 
@@ -130,6 +103,7 @@ impl Agent {
 
     /// Waits until something is so; fails with the agent's state when it
     /// never is.
+    #[track_caller]
     pub fn until(&self, so: impl Fn(&Agent) -> bool) {
         for _ in 0..PATIENCE.as_millis() / 20 {
             if so(self) {
@@ -139,7 +113,8 @@ impl Agent {
         }
         let (_, faults) = self.get("/api/v1/faults");
         let (_, node) = self.get("/api/v1/node");
-        panic!("it never came to be so: {faults}\n{node}");
+        let (_, metrics) = self.get("/metrics");
+        panic!("it never came to be so: {faults}\n{node}\n{metrics}");
     }
 
     /// How many errors the agent counted on `disk/NAME`.

@@ -1,0 +1,165 @@
+//! The metrics page as a whole, and the limits of its labels.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fault_sample;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use faultline::ledger::fault::{Fault, FaultKey, Phase};
+use faultline::ledger::{Change, ChangeKind};
+use faultline::sinks::metrics::{FAULTS_MAX, Metrics, Scrape, SourceCounts};
+use faultline::store::Status;
+use faultline::time::Timestamp;
+
+fn fault(part: &str, phase: Phase) -> Fault {
+    let json = fault_sample::stored("disk-failed", part, 3);
+    Fault { phase, ..serde_json::from_value(json).unwrap() }
+}
+
+fn show(metrics: &Metrics, fault: &Fault) {
+    metrics.fault(&fault.key, Some(fault));
+}
+
+/// A page with something in every family.
+fn full_page() -> String {
+    let metrics = Metrics::new();
+    let raised = fault("disk/sda", Phase::Active);
+    show(&metrics, &raised);
+    show(&metrics, &fault("disk/sdb", Phase::Cleared));
+    let never = Fault { opened: None, ..fault("disk/sdc", Phase::Tolerated) };
+    show(&metrics, &never);
+    let kind = ChangeKind::Opened { relapse: false };
+    let time = Timestamp(0);
+    metrics.change(&Change { time, kind, fault: raised });
+    metrics.matched("disk-failed");
+    metrics.delay(Duration::from_micros(700));
+    metrics.source_up("kmsg", Some(true));
+    metrics.source_up("journal", Some(false));
+    metrics.source_up("mount", None);
+    metrics.pattern_set(325, 0xfeed);
+    metrics.pattern_files([("a.yaml", true), ("b.yaml", false)]);
+    metrics.accept_userspace(true);
+    metrics.queue_depth(2);
+    metrics.ledger(&[("evicted", 1), ("notes", 2)]);
+    let scrape = Scrape {
+        sources: vec![SourceCounts {
+            id: "kmsg".into(),
+            observations: 1000,
+            lost: 5,
+            invalid: 1,
+            restarts: 2,
+            last_success: Timestamp(1_700_000_000_000_000),
+        }],
+        unexplained: 7,
+        store: Status { durable: true, writes: 9, ..Status::default() },
+        log_dropped: 4,
+    };
+    metrics.page(&scrape);
+    // A second look must not count anything again.
+    metrics.page(&scrape).replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn the_whole_page_is_as_reviewed() {
+    insta::assert_snapshot!(full_page());
+}
+
+#[test]
+fn promtool_finds_nothing_wrong_with_the_page() {
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        eprintln!("SKIPPED: no promtool here (Debian package prometheus)");
+        return;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(full_page().as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.is_empty(), "{told}");
+}
+
+fn series(metrics: &Metrics) -> Vec<String> {
+    let page = metrics.page(&Scrape::default());
+    let lines = page.lines().map(str::to_owned);
+    lines.filter(|l| l.starts_with("faultline_fault_active{")).collect()
+}
+
+fn overflow(metrics: &Metrics) -> Option<String> {
+    let mut lines = series(metrics).into_iter();
+    let line = lines.find(|l| l.contains("part=\"overflow\""))?;
+    line.rsplit(' ').next().map(str::to_owned)
+}
+
+#[test]
+fn fault_series_are_bounded_and_the_rest_is_counted() {
+    let metrics = Metrics::new();
+    let name = |n: usize| format!("disk/d{n}");
+    for n in 0..FAULTS_MAX + 88 {
+        show(&metrics, &fault(&name(n), Phase::Active));
+    }
+    assert_eq!(series(&metrics).len(), FAULTS_MAX + 1);
+    assert_eq!(overflow(&metrics).as_deref(), Some("88"));
+    // Forgotten ones make room for those without a series.
+    for n in 0..50 {
+        let key: FaultKey = fault(&name(n), Phase::Active).key;
+        metrics.fault(&key, None);
+    }
+    assert_eq!(overflow(&metrics).as_deref(), Some("38"));
+    // So do those that are over, as soon as a raised one needs the room.
+    for n in 50..100 {
+        show(&metrics, &fault(&name(n), Phase::Cleared));
+    }
+    show(&metrics, &fault("disk/new", Phase::Active));
+    let all = series(&metrics);
+    assert!(all.iter().any(|l| l.contains("part=\"disk/new\"")));
+    assert_eq!(all.len(), FAULTS_MAX + 1);
+    for n in 0..FAULTS_MAX + 88 {
+        let key: FaultKey = fault(&name(n), Phase::Active).key;
+        metrics.fault(&key, None);
+    }
+    assert_eq!(series(&metrics).len(), 1);
+}
+
+#[test]
+fn a_fault_has_one_series_whatever_its_severity_becomes() {
+    let metrics = Metrics::new();
+    let mut fault = fault("disk/sda", Phase::Active);
+    show(&metrics, &fault);
+    fault.severity = faultline::patterns::set::Severity::Fatal;
+    show(&metrics, &fault);
+    let all = series(&metrics);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("severity=\"fatal\"") && all[0].ends_with(" 1"));
+    fault.phase = Phase::Cleared;
+    show(&metrics, &fault);
+    assert!(series(&metrics)[0].ends_with(" 0"));
+}
+
+#[test]
+fn pattern_and_source_labels_are_bounded() {
+    let metrics = Metrics::new();
+    for n in 0..5000 {
+        metrics.matched(&format!("p{n}"));
+        metrics.source_up(&format!("file:/var/log/{n}"), Some(true));
+    }
+    let sources = (0..5000)
+        .map(|n| SourceCounts {
+            id: format!("file:/var/log/{n}"),
+            observations: 1,
+            ..SourceCounts::default()
+        })
+        .collect();
+    let page = metrics.page(&Scrape { sources, ..Scrape::default() });
+    assert!(page.lines().count() < 3000, "{}", page.lines().count());
+    let total = "faultline_observations_total{source=\"overflow\"} 4872";
+    assert!(page.contains(total), "the rest is not counted");
+}
