@@ -26,6 +26,7 @@ use crash::{COMM_MAX, End, program};
 use faultline::kernel::KernelRecord;
 use faultline::patterns::matcher::Scratch;
 use faultline::patterns::{builtin, compile, parse};
+use faultline::reload;
 use faultline::signal::{Effect, Event};
 use faultline::sources::kmsg_record;
 use faultline::time::Timestamp;
@@ -205,10 +206,10 @@ impl Drop for Agent {
 
 /// Every line that the shipped patterns have as an example.
 fn lines() -> Vec<String> {
-    let files = builtin::files();
-    let files = files.iter().map(|f| parse::parse(f).unwrap());
+    let packs = reload::list(&harness::root().join("patterns")).unwrap();
+    let files = packs.iter().map(|path| reload::read(path).unwrap());
     let mut all: Vec<String> = files
-        .flat_map(|f| f.file.patterns)
+        .flat_map(|f| parse::parse(&f).unwrap().file.patterns)
         .flat_map(|p| p.value.examples)
         .filter_map(|e| e.value.line)
         .collect();
