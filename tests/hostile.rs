@@ -29,6 +29,7 @@ use crash::{COMM_MAX, End, program};
 use faultline::kernel::KernelRecord;
 use faultline::patterns::matcher::Scratch;
 use faultline::patterns::{builtin, compile, parse};
+use faultline::reload;
 use faultline::signal::{Effect, Event};
 use faultline::sources::kmsg_record;
 use faultline::time::Timestamp;
@@ -208,13 +209,10 @@ impl Drop for Agent {
 
 /// Every line that the shipped patterns have as an example.
 fn lines() -> Vec<String> {
-    // The built-in packs carry no examples; their files do.
-    let files = faultline::reload::list(&harness::root().join("patterns"));
-    let files = files.unwrap().into_iter().map(|path| {
-        parse::parse(&faultline::reload::read(&path).unwrap()).unwrap()
-    });
+    let packs = reload::list(&harness::root().join("patterns")).unwrap();
+    let files = packs.iter().map(|path| reload::read(path).unwrap());
     let mut all: Vec<String> = files
-        .flat_map(|f| f.file.patterns)
+        .flat_map(|f| parse::parse(&f).unwrap().file.patterns)
         .flat_map(|p| p.value.examples)
         .filter_map(|e| e.value.line)
         .collect();

@@ -72,6 +72,8 @@ impl Agent {
     pub fn connect(&self) -> Option<TcpStream> {
         let stream = TcpStream::connect(&self.address).ok()?;
         stream.set_nodelay(true).ok()?;
+        let wait = std::time::Duration::from_secs(5);
+        stream.set_read_timeout(Some(wait)).ok()?;
         Some(stream)
     }
 
