@@ -6,6 +6,8 @@
 //! repository's `fixtures/` and `patterns/`, and what it prints must be what
 //! stands there. What shows the machine it runs on is left out.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod harness;
 
 use std::fs;

@@ -8,6 +8,8 @@
 //! and crash. The agent reads what this machine's kernel really prints about
 //! that: no fault opens, no proof is seen, and no part has a chosen name.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod crash;
 mod harness;
 

@@ -6,6 +6,8 @@
 //! wording, `FAULTLINE_BLESS=1 cargo test --test pattern_errors` writes the
 //! messages anew; read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod harness;
 
 use std::fs;
