@@ -15,6 +15,7 @@ pub mod hash;
 pub mod kernel;
 pub mod ledger;
 pub mod machine;
+pub mod memory;
 pub mod observation;
 pub mod parts;
 pub mod patterns;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests may panic")]
 
 mod cli_support;
+mod not_run;
 
 use std::path::Path;
 
@@ -65,7 +66,10 @@ fn doctor_finds_the_broken_pattern_file() {
 fn a_scan_reads_the_kernels_ring_from_its_oldest_record() {
     // Without root this is the test of missing permissions in cli_exit.
     let readable = std::fs::File::open("/dev/kmsg").is_ok();
-    if !nix::unistd::geteuid().is_root() || !readable {
+    // A line of the kernel's own, whatever else has filled the ring.
+    let printed = std::fs::write("/proc/sys/vm/drop_caches", "1").is_ok();
+    if !printed || !readable {
+        not_run::not_run("scan of the kernel's ring", "needs root");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

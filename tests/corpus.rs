@@ -6,7 +6,7 @@
 //! must be recognised under the right component and, where the line names
 //! one, with a part that names the same thing. On a benign line nothing opens.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 

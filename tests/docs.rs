@@ -6,7 +6,7 @@
 //! repository's `fixtures/` and `patterns/`, and what it prints must be what
 //! stands there. What shows the machine it runs on is left out.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 

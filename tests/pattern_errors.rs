@@ -6,7 +6,7 @@
 //! wording, `FAULTLINE_BLESS=1 cargo test --test pattern_errors` writes the
 //! messages anew; read the difference.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 

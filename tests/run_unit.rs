@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod not_run;
 use std::process::Command;
 
 /// The unit with the built program in place of the installed one, in a
@@ -19,7 +20,7 @@ fn analyze(arguments: &[&str]) -> Option<(bool, String)> {
     let output =
         Command::new("systemd-analyze").args(arguments).arg(&path).output();
     let Ok(output) = output else {
-        eprintln!("SKIPPED: no systemd-analyze here");
+        not_run::not_run("the unit", "no systemd-analyze here");
         return None;
     };
     let text = [output.stdout, output.stderr].concat();

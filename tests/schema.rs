@@ -1,7 +1,7 @@
 //! The published JSON Schema says what the loader takes: it is in step with
 //! the code, accepts every shipped file, and refuses misshapen ones.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod harness;
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fault_sample;
+mod not_run;
 
 use std::fs;
 use std::path::Path;
@@ -127,7 +128,7 @@ impl Disk {
         if disk.mount(&["-t", "tmpfs", "-o", "size=512k", "none"]) {
             return Some(disk);
         }
-        eprintln!("SKIPPED: can't mount a tmpfs here; needs root");
+        not_run::not_run("full disk", "cannot mount a tmpfs; needs root");
         None
     }
 

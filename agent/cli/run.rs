@@ -33,6 +33,7 @@ pub fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
         config.mode = mode;
     }
     config.sources.kmsg.accept_userspace |= args.accept_userspace;
+    crate::memory::share_one_heap();
     let Err(error) = run::run(&config) else { return Ok(Exit::Good) };
     eprintln!("faultline: {}", escape::escape(&error.to_string()));
     Ok(match error {

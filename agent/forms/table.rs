@@ -53,8 +53,20 @@ const fn rule(literal: &'static str, form: &'static str, when: When) -> Rule {
     Rule { literal, form, when }
 }
 
-/// In the order of precedence: first what the record begins with.
+/// In the order of precedence: first the forms that begin with the user's own
+/// text, which could be made to look like the beginning of any other; then
+/// what the record begins with.
 pub(super) const RULES: &[Rule] = &[
+    // `name[123]: segfault at …`, `name[123] trap …`: whatever the name says.
+    // A program that is named to look like one of these can only hide what
+    // the kernel prints of that program itself.
+    rule("]: segfault at ", "segfault", Check(name_and_pid_first)),
+    rule("]: unhandled ", "segfault", Check(name_and_pid_first)),
+    rule("] trap ", "trap", Check(name_and_pid_first)),
+    rule("] general protection", "trap", Check(name_and_pid_first)),
+    rule(" invoked oom-killer: ", "oom", Check(name_first)),
+    rule(": page allocation failure: ", "alloc-failure", Check(name_first)),
+    rule("): drop_caches: ", "comm-paren", Check(name_first)),
     // kernel/audit.c, when no auditd listens; SELinux, AppArmor, seccomp.
     rule("audit: ", "audit", Start),
     rule("type=", "audit", StartWith(&["audit("])),
@@ -262,6 +274,21 @@ fn after_pid_in_brackets(raw: &[u8], at: usize) -> bool {
         return false;
     };
     digits > 0 && *last != b' '
+}
+
+/// The longest name of a program, as `/dev/kmsg` escapes it: TASK_COMM_LEN is
+/// 16 with its end, and each byte may take four; then `[` and a pid.
+const NAME_AND_PID_MAX: usize = 15 * 4 + 12;
+
+/// Nothing but the name of a program can stand before `at`.
+fn name_first(_raw: &[u8], at: usize) -> bool {
+    at <= NAME_AND_PID_MAX
+}
+
+/// Nothing but `name[123` can stand before `at`; the name may end in a blank.
+fn name_and_pid_first(raw: &[u8], at: usize) -> bool {
+    let digits = digits_at_end(&raw[..at]);
+    at <= NAME_AND_PID_MAX && digits > 0 && raw[..at - digits].ends_with(b"[")
 }
 
 /// `name (123` ends at `at`.

@@ -249,3 +249,21 @@ proptest::proptest! {
         form_of(&[literal, &after].concat());
     }
 }
+
+#[test]
+fn a_name_that_begins_like_another_form_does_not_choose_the_form() {
+    let forged = |comm: &str, form| {
+        let line = format!(
+            "{comm}[13040]: segfault at 8 ip 00000000004000b2 sp \
+             00007fffbc6c61e0 error 4 in MCE: Killing java:4242 due to \
+             hardware memory corruption fault at 7f12a4440440[b2,400000+1000]"
+        );
+        assert_eq!(form_of(line.as_bytes()), form, "{line}");
+    };
+    forged("MCE: Killing ja", "segfault");
+    forged("INFO: task x:1 ", "segfault");
+    forged("audit: type=1", "segfault");
+    forged("\\x0aBUG: Bad pag", "segfault");
+    let oom = "MCE: Killing ja invoked oom-killer: gfp_mask=0x100cca";
+    assert_eq!(form_of(oom.as_bytes()), "oom");
+}

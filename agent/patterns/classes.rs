@@ -308,7 +308,7 @@ pub fn prefixes(hir: &Hir) -> Vec<Vec<u8>> {
         return Vec::new();
     }
     let mut extractor = Extractor::new();
-    extractor.limit_total(32).limit_class(4).limit_literal_len(24);
+    extractor.limit_total(8).limit_class(4).limit_literal_len(12);
     let Some(literals) = extractor.extract(hir).literals().map(<[_]>::to_vec)
     else {
         return Vec::new();

@@ -167,16 +167,17 @@ impl fmt::Debug for Group {
 impl Group {
     /// # Errors
     /// When the automaton would be too large.
-    fn new(rules: Vec<Rule>) -> Result<Group, String> {
+    fn new(mut rules: Vec<Rule>) -> Result<Group, String> {
         let mut by_literal: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
         let mut always = Vec::new();
-        for (i, rule) in rules.iter().enumerate() {
+        for (i, rule) in rules.iter_mut().enumerate() {
             let i = u32::try_from(i).map_err(|_| "too many patterns")?;
             if rule.literals.is_empty() {
                 always.push(i);
             }
-            for literal in &rule.literals {
-                by_literal.entry(literal.clone()).or_default().push(i);
+            // The automaton keeps them from here on.
+            for literal in std::mem::take(&mut rule.literals) {
+                by_literal.entry(literal).or_default().push(i);
             }
         }
         let automaton = if by_literal.is_empty() {
@@ -189,6 +190,7 @@ impl Group {
             Some(built.map_err(|e| e.to_string())?)
         };
         let owners = by_literal.into_values().collect();
+        rules.shrink_to_fit();
         Ok(Group { rules, always, automaton, owners })
     }
 

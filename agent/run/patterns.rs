@@ -52,6 +52,7 @@ impl Patterns {
         let states = loaded.files.iter();
         let states = states.map(|f| (f.name.as_str(), f.errors.is_empty()));
         self.metrics.pattern_files(states);
+        crate::memory::give_back();
         Ok(loaded.set)
     }
 

@@ -87,6 +87,8 @@ pub struct Metrics {
     patterns: PatternMetrics,
     own: OwnMetrics,
     faults: Mutex<Faults>,
+    /// Sources that can't exist here: no series, no alarm.
+    absent: Mutex<BTreeSet<String>>,
     /// One page at a time: what owners have counted is added as a
     /// difference.
     scraping: Mutex<()>,
@@ -376,6 +378,7 @@ impl Metrics {
             patterns: maker.patterns(),
             own: maker.own(),
             faults: Mutex::default(),
+            absent: Mutex::default(),
             scraping: Mutex::default(),
             registry: maker.0,
         }
@@ -472,12 +475,14 @@ impl Metrics {
     pub fn source_up(&self, source: &str, up: Option<bool>) {
         match up {
             Some(up) => {
+                locked(&self.absent).remove(source);
                 let source = self.bounded_source(source);
                 let gauge = self.sources.up.with_label_values(&[source]);
                 gauge.set(i64::from(up));
             }
             // Absent from the first, it never had a series.
             None => {
+                locked(&self.absent).insert(source.to_owned());
                 let _ = self.sources.up.remove_label_values(&[source]);
             }
         }
@@ -541,7 +546,11 @@ impl Metrics {
     pub fn page(&self, scrape: &Scrape) -> String {
         let _one_at_a_time = locked(&self.scraping);
         let mut merged: BTreeMap<&str, SourceCounts> = BTreeMap::new();
+        let absent = locked(&self.absent);
         for counts in &scrape.sources {
+            if counts.observations == 0 && absent.contains(&counts.id) {
+                continue;
+            }
             let room = merged.len() < SOURCES_MAX;
             let label = if room { counts.id.as_str() } else { OVERFLOW };
             let sum = merged.entry(label).or_default();

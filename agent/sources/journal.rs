@@ -29,6 +29,9 @@ use crate::patterns::matcher::{Scratch, Taken};
 use crate::signal::{Event, Position, SourceId};
 use crate::time::{Now, Uptime};
 
+/// The name of the source and of its position.
+const ID: &str = "journal";
+
 /// The longest entry in JSON; an array of bytes takes four times its length.
 const ENTRY_MAX: usize = 1024 * 1024;
 
@@ -80,11 +83,31 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     if let Some(why) = no_journal(options) {
         return Ok(End::Absent(why));
     }
-    let id = SourceId::from("journal");
-    let stored = context.positions.get(&id);
-    let mark = stored.and_then(|p| serde_json::from_str::<Mark>(&p.0).ok());
-    let cursor = mark.map(|mark| mark.cursor);
-    let mut command = command(options, cursor.as_deref(), context.once);
+    if !context.once && cursor(context).is_some() {
+        // `--follow` shows this boot alone (systemd 250 to 257): what was
+        // logged before it while nobody followed is read first.
+        let end = read(options, context, false)?;
+        if end != End::Stopped || context.stop.is_told() {
+            return Ok(end);
+        }
+    }
+    read(options, context, !context.once)
+}
+
+/// Where to go on.
+fn cursor(context: &Context) -> Option<String> {
+    let position = context.positions.get(ID)?;
+    let mark = serde_json::from_str::<Mark>(&position.0).ok()?;
+    Some(mark.cursor)
+}
+
+/// Runs journalctl until it ends or the source is told to stop.
+fn read(
+    options: &Options,
+    context: &mut Context,
+    follow: bool,
+) -> Result<End, Failure> {
+    let mut command = command(options, cursor(context), follow);
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -96,12 +119,12 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         }
     };
     let mut child = Running(child);
-    let result = follow(options, context, id.clone(), &mut child);
+    let result = take(options, context, follow, &mut child);
     // A journal that was vacuumed or replaced may not know the cursor; what
     // is left of it begins at the next entry.
     if let Err(Failure(why)) = &result
         && why.contains("cursor")
-        && context.positions.remove(&id).is_some()
+        && context.positions.remove(ID).is_some()
     {
         tracing::warn!(reason = %why, "the journal's position is lost");
     }
@@ -128,25 +151,25 @@ fn no_journal(options: &Options) -> Option<String> {
     Some(format!("there is no journal in {names}"))
 }
 
-fn command(options: &Options, cursor: Option<&str>, once: bool) -> Command {
+fn command(options: &Options, cursor: Option<String>, follow: bool) -> Command {
     let mut command = Command::new(&options.journalctl);
     command.args(["--output=json", "--no-pager", "--all", FIELDS]);
     if let Some(directory) = &options.directory {
         command.arg("--directory").arg(directory);
     }
-    if !once {
+    if follow {
         command.arg("--follow");
     }
     match cursor {
-        Some(cursor) if !once => {
+        Some(cursor) => {
             command.arg(format!("--after-cursor={cursor}"));
-            command.arg("--no-tail");
+            command.arg("--no-tail")
         }
+        None if !follow => command.arg("--boot"),
         // The kernel's log is read from the boot on, as from /dev/kmsg.
-        _ if once => drop(command.arg("--boot")),
-        _ if options.kernel => drop(command.args(["--boot", "--no-tail"])),
-        _ => drop(command.arg("--lines=0")),
-    }
+        None if options.kernel => command.args(["--boot", "--no-tail"]),
+        None => command.arg("--lines=0"),
+    };
     command
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -186,10 +209,11 @@ impl Drop for Running {
     }
 }
 
-fn follow(
+/// Takes the entries that the child prints.
+fn take(
     options: &Options,
     context: &mut Context,
-    id: SourceId,
+    follow: bool,
     child: &mut Running,
 ) -> Result<End, Failure> {
     let stdout = child.0.stdout.take();
@@ -197,7 +221,7 @@ fn follow(
     let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
     fcntl(&stdout, nonblocking)
         .map_err(|e| Failure::of("failed to read journalctl", &e.into()))?;
-    let mut reading = Reading::new(options.kernel, context, id);
+    let mut reading = Reading::new(options.kernel, context);
     if reading.wait(&stdout, Some(STARTED)) == Woken::Timeout {
         reading.context.up(&reading.id)?;
     }
@@ -213,7 +237,7 @@ fn follow(
         }
         if !open {
             child.ended()?;
-            if !reading.context.once {
+            if follow {
                 return Err(Failure("journalctl has ended".into()));
             }
             reading.context.up(&reading.id)?;
@@ -244,7 +268,8 @@ struct Reading<'c> {
 }
 
 impl<'c> Reading<'c> {
-    fn new(kernel: bool, context: &'c mut Context, id: SourceId) -> Self {
+    fn new(kernel: bool, context: &'c mut Context) -> Self {
+        let id = SourceId::from(ID);
         Reading {
             counters: context.counters(&id),
             context,

@@ -352,3 +352,38 @@ fn settle(state: &mut State, error: Option<&Error>) {
     }
     status.reason = Some(reason);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_hangs_is_told_while_it_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_owned();
+        let store = Store::start(path, Machine::default());
+        store.first(Duration::from_secs(20)).unwrap();
+        assert!(store.status().durable);
+        // As if it had begun when the machine did.
+        store.shared.lock().busy = Some(Uptime(0));
+        let status = store.status();
+        assert!(!status.durable);
+        let reason = status.reason.unwrap();
+        assert!(reason.contains("has not answered for"), "{reason}");
+        store.shared.lock().busy = None;
+        assert!(store.status().durable);
+    }
+
+    #[test]
+    fn what_could_not_be_written_yields_to_what_came_since() {
+        let position = |text: &str| {
+            let positions =
+                [("kmsg".into(), crate::signal::Position(text.into()))];
+            Pending { positions: positions.into(), ..Pending::default() }
+        };
+        let mut pending = position("1");
+        assert!(pending.only_positions() && !pending.is_empty());
+        assert_eq!(pending.merge(position("2")), 0);
+        assert_eq!(pending.positions["kmsg"].0, "2");
+    }
+}

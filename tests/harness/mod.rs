@@ -10,8 +10,7 @@
     reason = "each test file uses a part of this module"
 )]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// The repository.
@@ -36,18 +35,4 @@ pub fn said(output: Output) -> (i32, String) {
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("output is UTF-8");
     (output.status.code().unwrap_or(-1), text)
-}
-
-/// Says loudly that a test could not run here, and why.
-pub fn not_run(test: &str, why: &str) {
-    eprintln!("NOT RUN: {test}: {why}");
-    if let Some(list) = std::env::var_os("FAULTLINE_NOT_RUN") {
-        let list = PathBuf::from(list);
-        let mut file = std::fs::File::options()
-            .append(true)
-            .create(true)
-            .open(list)
-            .expect("the list of what did not run can be written");
-        writeln!(file, "{test}: {why}").expect("it can be written");
-    }
 }

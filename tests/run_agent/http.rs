@@ -157,7 +157,10 @@ fn the_socket_refuses_nobody_by_its_mode_and_by_its_peer() {
     let directory = tempfile::tempdir().unwrap();
     let _agent = agent(&directory);
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: can't become nobody; needs root");
+        crate::not_run::not_run(
+            "the socket refuses nobody",
+            "cannot become nobody; needs root",
+        );
         return;
     }
     let open = std::fs::Permissions::from_mode(0o755);
@@ -175,7 +178,10 @@ fn the_socket_refuses_nobody_by_its_mode_and_by_its_peer() {
         python.output()
     };
     let Ok(output) = try_it() else {
-        eprintln!("SKIPPED: no python3 to play nobody with");
+        crate::not_run::not_run(
+            "the socket refuses nobody",
+            "no python3 to play nobody with",
+        );
         return;
     };
     let told = String::from_utf8_lossy(&output.stderr);

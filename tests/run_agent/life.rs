@@ -7,8 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use faultline::ledger::fault::Fault;
+use faultline::machine::Machine;
+use faultline::store::{Pending, Store};
 use nix::sys::signal::Signal;
 
+use crate::fault_sample;
 use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
 
 /// The kernel's log alone, as a drill reads it.
@@ -40,7 +44,10 @@ pub fn write_pattern(directory: &Path) {
 pub fn kernel_says(lines: &[String]) -> bool {
     let device = fs::OpenOptions::new().write(true).open("/dev/kmsg");
     let Ok(mut device) = device else {
-        eprintln!("SKIPPED: can't write to /dev/kmsg; needs root");
+        crate::not_run::not_run(
+            "drills",
+            "cannot write to /dev/kmsg; needs root",
+        );
         return false;
     };
     for line in lines {
@@ -124,6 +131,32 @@ fn detection_goes_on_without_a_state_directory() {
 }
 
 #[test]
+fn a_store_that_comes_late_brings_its_faults_along() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let elsewhere = directory.path().join("elsewhere");
+    let store = Store::start(elsewhere.clone(), Machine::read("/".as_ref()));
+    store.first(PATIENCE).unwrap();
+    let json = fault_sample::stored("drill-failed", "disk/late", 5);
+    let fault: Fault = serde_json::from_value(json).unwrap();
+    let mut pending = Pending::default();
+    pending.faults.insert(fault.key.clone(), Some(fault));
+    store.put(pending);
+    assert!(store.close(PATIENCE));
+    // The disk with the state is not mounted yet.
+    let state = directory.path().join("state");
+    fs::write(&state, "").unwrap();
+    let agent = Agent::start(directory.path(), NOTHING);
+    agent.log_line("faultline runs");
+    assert_eq!(agent.count_of("late"), None);
+    fs::remove_file(&state).unwrap();
+    fs::rename(&elsewhere, &state).unwrap();
+    agent.until(|a| a.count_of("late") == Some(5));
+    assert_eq!(agent.metric("faultline_state_durable"), Some(1.0));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_broken_pattern_file_shows_and_the_last_good_version_stays() {
     let directory = tempfile::tempdir().unwrap();
     write_pattern(directory.path());
@@ -175,7 +208,7 @@ fn a_taken_address_is_named() {
 /// loudly, where nobody can't be played.
 fn as_nobody(command: &mut Command) -> bool {
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: can't become nobody; needs root");
+        crate::not_run::not_run("nobody", "cannot become nobody; needs root");
         return false;
     }
     command.uid(65534).gid(65534);

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod api;
+#[path = "../fault_sample/mod.rs"]
+mod fault_sample;
 mod http;
 mod life;
+#[path = "../not_run/mod.rs"]
+mod not_run;
 mod support;

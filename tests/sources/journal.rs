@@ -34,7 +34,12 @@ impl Journal {
     }
 
     fn following() -> Journal {
-        Journal::new("exec cat \"$(dirname \"$0\")/entries\"\n")
+        Journal::new(
+            "case \"$*\" in *--follow*)
+                 exec cat \"$(dirname \"$0\")/entries\";;
+             esac
+             cat \"$(dirname \"$0\")/missed\" 2>/dev/null; exit 0\n",
+        )
     }
 
     fn path(&self) -> &Path {
@@ -87,10 +92,19 @@ fn entries_are_read_and_a_restart_goes_on_at_the_cursor() {
     let id = SourceId::from("journal");
     assert_eq!(positions[&id], Position("{\"cursor\":\"s=3\"}".into()));
 
+    // What was logged meanwhile, maybe in the boot before, comes first.
+    let missed = entry("s=4", "stdout", 6);
+    fs::write(journal.path().join("missed"), missed).unwrap();
     let bench = Bench::with(journal.setup(false), positions, false);
+    bench.until_observed("journal", 1);
     drop(journal.writer());
     bench.until_health("journal", |h| matches!(h, Health::Down(_)));
-    assert!(journal.called().contains("--after-cursor=s=3"));
+    let called = journal.called();
+    let calls: Vec<&str> = called.lines().skip(1).collect();
+    assert!(calls[0].contains("--after-cursor=s=3"), "{called}");
+    assert!(!calls[0].contains("--follow"), "{called}");
+    assert!(calls[1].contains("--after-cursor=s=4"), "{called}");
+    assert!(calls[1].contains("--follow"), "{called}");
 }
 
 #[test]

@@ -138,11 +138,17 @@ impl RealLog {
         let writer = File::options().write(true).open("/dev/kmsg").ok();
         let before = fs::read_to_string(DEVKMSG).ok();
         let (Some(writer), Some(before)) = (writer, before) else {
-            eprintln!("skipped: may not write to /dev/kmsg");
+            crate::not_run::not_run(
+                "the real kernel log",
+                "may not write to /dev/kmsg; needs root",
+            );
             return None;
         };
         if fs::write(DEVKMSG, "on").is_err() {
-            eprintln!("skipped: may not set kernel.printk_devkmsg");
+            crate::not_run::not_run(
+                "the real kernel log",
+                "may not set kernel.printk_devkmsg; needs root",
+            );
             return None;
         }
         Some(RealLog { writer, before, _one: one })

@@ -8,3 +8,5 @@ mod file;
 mod journal;
 mod kmsg;
 mod mount;
+#[path = "../not_run/mod.rs"]
+mod not_run;
