@@ -34,10 +34,10 @@ fn bad_files() -> Vec<PathBuf> {
 fn said(path: &Path) -> String {
     let paths = [path.to_owned()];
     let mut out = Vec::new();
-    let mut status = check::run(&paths, &mut out).unwrap();
+    let mut status = check::run(&paths, false, &mut out).unwrap();
     if status == 0 {
         out.clear();
-        status = test::run(&paths, &mut out).unwrap();
+        status = test::run(&paths, false, &mut out).unwrap();
     }
     assert_eq!(status, 1, "{} has findings", path.display());
     String::from_utf8(out).unwrap()

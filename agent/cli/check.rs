@@ -97,26 +97,41 @@ fn expand(paths: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 }
 
 /// Runs the command; the result is its exit status: 0 good, 1 findings.
+///
+/// # Errors
+/// The output cannot be written.
 pub fn run(
     paths: &[PathBuf],
+    json: bool,
     out: &mut dyn std::io::Write,
 ) -> anyhow::Result<u8> {
     let checked = check(paths);
+    let status = u8::from(!checked.found.is_empty());
+    let patterns: usize =
+        checked.files.iter().map(|f| f.file.patterns.len()).sum();
+    if json {
+        let report = serde_json::json!({
+            "files": checked.files.len(),
+            "patterns": patterns,
+            "findings": checked.found,
+        });
+        let report = format!("{report:#}");
+        writeln!(out, "{}", super::escape::quiet_json(&report))?;
+        return Ok(status);
+    }
     for d in &checked.found {
         writeln!(out, "{d}\n")?;
     }
     let count =
         |level| checked.found.iter().filter(|d| d.level == level).count();
     let (errors, warnings) = (count(Level::Error), count(Level::Warning));
-    let patterns: usize =
-        checked.files.iter().map(|f| f.file.patterns.len()).sum();
     writeln!(
         out,
         "{} file(s), {patterns} pattern(s): {errors} error(s), {warnings} \
          warning(s)",
         checked.files.len(),
     )?;
-    Ok(u8::from(errors + warnings > 0))
+    Ok(status)
 }
 
 /// For tests and fuzzing: checks one text as an SRE's file.

@@ -165,10 +165,10 @@ impl Cli {
             Command::Explain(args) => explain::run(global, args, out),
             Command::Clear(args) => clear::run(global, args, out),
             Command::Check(args) => {
-                check::run(&args.files, out).map(Exit::of_findings)
+                check::run(&args.files, global.json, out).map(Exit::of_findings)
             }
             Command::Test(args) => {
-                test::run(&args.files, out).map(Exit::of_findings)
+                test::run(&args.files, global.json, out).map(Exit::of_findings)
             }
             Command::Replay(args) => replay::run(global, args, out),
             Command::Schema => schema::run(out).map(Exit::of_findings),

@@ -92,8 +92,12 @@ pub enum Ended {
     Quiet,
     /// A new boot and silence.
     Rebooted,
-    /// Another serial number in the place.
-    Replaced,
+    /// Another part in the place.
+    Replaced {
+        /// The person who said so, and why; none where the census saw it.
+        #[serde(default)]
+        told: Option<Told>,
+    },
     /// A person said so.
     Cleared {
         /// Who.
@@ -103,6 +107,33 @@ pub enum Ended {
     },
 }
 
+/// A person's word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Ended {
+    /// Whether it is another part's place now.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self, Ended::Replaced { .. })
+    }
+
+    /// What a person gave as the reason, if one ended it.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Ended::Cleared { why, .. } => Some(why.clone()),
+            Ended::Replaced { told: Some(told) } => {
+                Some(format!("{} (said by {})", told.why, told.by))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// As it is shown to people: `cleared by root`.
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +141,7 @@ impl fmt::Display for Ended {
             Ended::Recovered => f.write_str("recovered"),
             Ended::Quiet => f.write_str("quiet"),
             Ended::Rebooted => f.write_str("rebooted"),
-            Ended::Replaced => f.write_str("replaced"),
+            Ended::Replaced { .. } => f.write_str("replaced"),
             Ended::Cleared { by, .. } => write!(f, "cleared by {by}"),
         }
     }

@@ -223,11 +223,14 @@ fn close(fault: &mut Fault, proof: Ended, wall: Timestamp) {
     fault.ended = Some(wall);
     fault.proof = Some(proof);
     fault.explained_by = None;
-    if matches!(fault.proof, Some(Ended::Replaced | Ended::Cleared { .. })) {
+    if matches!(
+        fault.proof,
+        Some(Ended::Replaced { .. } | Ended::Cleared { .. })
+    ) {
         fault.locked = false;
         fault.probation = None;
     }
-    if fault.proof == Some(Ended::Replaced) {
+    if fault.proof.as_ref().is_some_and(Ended::is_replaced) {
         // Another part in the place has no past.
         fault.relapses.clear();
     }

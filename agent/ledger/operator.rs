@@ -1,6 +1,6 @@
 //! What a person asks: which fault is meant, and that it be over.
 
-use super::fault::{Ended, Fault, FaultKey, Phase};
+use super::fault::{Ended, Fault, FaultKey, Phase, Told};
 use super::{Change, ChangeKind, Command, Ledger};
 use crate::signal::Truth;
 use crate::time::{Now, show_duration};
@@ -78,8 +78,11 @@ impl Ledger {
         let Command::Clear { fault, by, why, replaced, force: _ } = command;
         let found = self.find(&fault)?;
         let (key, phase) = (found.key.clone(), found.phase);
-        let ended =
-            if replaced { Ended::Replaced } else { Ended::Cleared { by, why } };
+        let ended = if replaced {
+            Ended::Replaced { told: Some(Told { by, why }) }
+        } else {
+            Ended::Cleared { by, why }
+        };
         let shown = format!("{key} ({})", key.id());
         match phase {
             Phase::Tolerated if self.holds(&key) => {
@@ -133,7 +136,7 @@ impl Ledger {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         fault.probation = None;
-        if proof == Some(Ended::Replaced) {
+        if proof.as_ref().is_some_and(Ended::is_replaced) {
             fault.relapses.clear();
         }
         if proof.is_some() {

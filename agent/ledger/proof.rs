@@ -89,7 +89,7 @@ pub(super) fn complete(fault: &Fault, now: Uptime) -> Option<Ended> {
         Proof::Recovered { .. } | Proof::Normal(_) => Ended::Recovered,
         Proof::Quiet(_) => Ended::Quiet,
         Proof::Reboot(_) => Ended::Rebooted,
-        Proof::Replaced => Ended::Replaced,
+        Proof::Replaced => Ended::Replaced { told: None },
     })
 }
 

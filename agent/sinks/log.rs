@@ -170,18 +170,13 @@ pub fn change(change: &Change) {
 type Details = (Option<bool>, Option<String>, Option<String>, Option<String>);
 
 fn details(kind: &ChangeKind) -> Details {
-    use crate::ledger::fault::Ended;
     match kind {
         ChangeKind::Opened { relapse: true } => (Some(true), None, None, None),
         ChangeKind::Explained { by } => {
             (None, Some(by.to_string()), None, None)
         }
         ChangeKind::Cleared(proof) => {
-            let why = match proof {
-                Ended::Cleared { why, .. } => Some(why.clone()),
-                _ => None,
-            };
-            (None, None, Some(proof.to_string()), why)
+            (None, None, Some(proof.to_string()), proof.why())
         }
         _ => (None, None, None, None),
     }

@@ -23,7 +23,7 @@ pub use database::{OURS, SCHEMA};
 pub use read::{read, read_history};
 pub use writer::{Status, Store};
 
-use crate::ledger::fault::{Ended, Fault, FaultKey};
+use crate::ledger::fault::{Fault, FaultKey};
 use crate::ledger::{Change, ChangeKind};
 use crate::signal::{Position, SourceId};
 
@@ -90,9 +90,7 @@ impl HistoryEntry {
             }
             ChangeKind::Cleared(proof) => {
                 entry.proof = Some(proof.to_string());
-                if let Ended::Cleared { why, .. } = proof {
-                    entry.why = Some(why.clone());
-                }
+                entry.why = proof.why();
             }
             _ => {}
         }

@@ -69,7 +69,9 @@ fn replaced_is_recorded_as_such() {
     let mut w = world();
     w.see("bad", "disk/sda");
     w.clear("bad", true);
-    assert_eq!(w.fault("bad", "disk/sda").proof, Some(Ended::Replaced));
+    let proof = w.fault("bad", "disk/sda").proof.clone().unwrap();
+    assert_eq!(proof.to_string(), "replaced");
+    assert_eq!(proof.why().unwrap(), "checked (said by alice)");
 }
 
 #[test]

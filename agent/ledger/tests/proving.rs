@@ -254,7 +254,7 @@ fn probation_halves_the_tolerance_and_one_recurrence_locks() {
     assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Active));
     w.clear("disk/sda", true);
     let fault = w.fault("bad", "disk/sda");
-    assert_eq!(fault.proof, Some(Ended::Replaced));
+    assert!(fault.proof.as_ref().is_some_and(Ended::is_replaced));
     assert!(!fault.locked);
     assert!(fault.relapses.is_empty());
 }

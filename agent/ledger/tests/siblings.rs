@@ -97,7 +97,9 @@ fn a_parent_that_a_person_clears_takes_its_children_along() {
     }
     w.clear("memory/mc0", true);
     assert!(w.ledger.faults().all(|f| f.phase == Phase::Cleared));
-    assert_eq!(w.fault("ue", "dimm/a").proof, Some(Ended::Replaced));
+    assert!(
+        w.fault("ue", "dimm/a").proof.as_ref().is_some_and(Ended::is_replaced)
+    );
 }
 
 #[test]
