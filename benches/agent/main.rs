@@ -50,10 +50,17 @@ fn main() -> ExitCode {
     }
     let _settings = ring::open_for_all();
     let mut figures = vec![size_of_binary()];
-    figures.extend(cost::measure(size));
-    figures.extend(loss::measure(size));
-    figures.extend(latency::measure(size));
-    figures.extend(memory(size));
+    type Measure = fn(Size) -> Vec<Figure>;
+    let parts: [(&str, Measure); 4] = [
+        ("cost", cost::measure),
+        ("loss", loss::measure),
+        ("latency", latency::measure),
+        ("memory", memory),
+    ];
+    for (name, measure) in parts {
+        eprintln!("measuring {name}");
+        figures.extend(measure(size));
+    }
     let mut good = true;
     println!("agent on /dev/kmsg, {size:?}:");
     for f in figures {
