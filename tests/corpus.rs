@@ -19,11 +19,6 @@ use serde_json::Value;
 /// they are labelled, each with the reason.
 const KNOWN: &[(&str, &str, &str)] = &[
     (
-        "{1}[Hardware Error]: event severity: fatal",
-        "pcie",
-        "what has failed stands in the section type, some lines further",
-    ),
-    (
         "[Hardware Error]: Deferred error, no action required.",
         "cpu",
         "the bank stands in the line before; the corpus has this text under \
