@@ -22,8 +22,8 @@ const DOCS: &str = "docs/commands.md";
 /// What the store holds that the samples of `status`, `history`, `explain`
 /// and `clear` are about.
 const LINES: [(u64, &str); 4] = [
-    (0, "sd 3:0:0:0: [sdb] tag#4 Sense Key : Medium Error [current] "),
-    (3600, "sd 3:0:0:0: [sdb] tag#9 Sense Key : Medium Error [current] "),
+    (0, "critical medium error, dev sdb, sector 2531621912 op 0x0:(READ)"),
+    (3600, "critical medium error, dev sdb, sector 2531621920 op 0x0:(READ)"),
     (4000, "bond0: (slave eno1): link status definitely down, disabling slave"),
     (
         4060,
