@@ -53,6 +53,7 @@ pub fn pattern(name: &str) -> Pattern {
         runbook: None,
         file: "test.yaml".into(),
         hash: 0,
+        seen: Arc::default(),
     }
 }
 

@@ -1,18 +1,19 @@
 //! The matcher: one pass over all patterns, whatever their number.
 //!
-//! Each expression has literals of which every match contains one. One
-//! Aho-Corasick automaton finds them all in one pass over the line, and only
-//! the expressions whose literal was found are tried. A line that matches
+//! Each expression has literals of which every match contains one. They are
+//! all looked for in one pass over the line (`literals.rs`), and only the
+//! expressions whose literal was found are tried. A line that matches
 //! nothing allocates nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_automata::meta::Regex;
 use regex_automata::util::captures::Captures;
 
+use super::literals::Literals;
 use super::set::{Pattern, SubKey};
 use super::template::Template;
 use crate::kernel::KernelRecord;
@@ -147,15 +148,14 @@ pub enum Count {
     Captured(Template),
 }
 
-/// The rules for one sort of text, behind one automaton.
+/// The rules for one sort of text.
 #[derive(Default)]
 struct Group {
     rules: Vec<Rule>,
     /// Rules without a literal.
     always: Vec<u32>,
-    automaton: Option<AhoCorasick>,
-    /// For each literal of the automaton, the rules that require it.
-    owners: Vec<Vec<u32>>,
+    /// The rules' literals.
+    literals: Literals,
 }
 
 impl fmt::Debug for Group {
@@ -166,7 +166,7 @@ impl fmt::Debug for Group {
 
 impl Group {
     /// # Errors
-    /// When the automaton would be too large.
+    /// When there are too many literals.
     fn new(mut rules: Vec<Rule>) -> Result<Group, String> {
         let mut by_literal: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
         let mut always = Vec::new();
@@ -175,35 +175,21 @@ impl Group {
             if rule.literals.is_empty() {
                 always.push(i);
             }
-            // The automaton keeps them from here on.
+            // The pass over all of them keeps them from here on.
             for literal in std::mem::take(&mut rule.literals) {
                 by_literal.entry(literal).or_default().push(i);
             }
         }
-        let automaton = if by_literal.is_empty() {
-            None
-        } else {
-            let built = AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .kind(Some(AhoCorasickKind::ContiguousNFA))
-                .build(by_literal.keys());
-            Some(built.map_err(|e| e.to_string())?)
-        };
-        let owners = by_literal.into_values().collect();
+        let literals = Literals::new(by_literal)?;
         rules.shrink_to_fit();
-        Ok(Group { rules, always, automaton, owners })
+        Ok(Group { rules, always, literals })
     }
 
     /// The rules worth trying on this text, in order, into `scratch`.
     fn candidates(&self, text: &[u8], scratch: &mut Scratch) {
         scratch.candidates.clear();
         scratch.candidates.extend_from_slice(&self.always);
-        if let Some(automaton) = &self.automaton {
-            for found in automaton.find_overlapping_iter(text) {
-                let owners = &self.owners[found.pattern().as_usize()];
-                scratch.candidates.extend_from_slice(owners);
-            }
-        }
+        self.literals.find(text, &mut scratch.candidates);
         if scratch.candidates.len() > 1 {
             scratch.candidates.sort_unstable();
             scratch.candidates.dedup();
@@ -215,6 +201,10 @@ impl Group {
 #[derive(Debug, Default)]
 pub struct Scratch {
     candidates: Vec<u32>,
+    /// Leaves out what changes nothing in a running agent: text that is
+    /// known to be harmless, where nobody asks whether it is known, and
+    /// proofs for patterns that no fault of this process can be of.
+    pub lean: bool,
 }
 
 /// What became of an observation.
@@ -245,7 +235,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Sorts the rules by what they take and builds the automata.
+    /// Sorts the rules by what they take and enters their literals.
     ///
     /// # Errors
     /// When a set is too large to compile.
@@ -320,6 +310,9 @@ impl Matcher {
         for rule in &group.rules {
             let holds = rule.holds(observation);
             let truth = if holds { Truth::True } else { Truth::False };
+            if holds {
+                rule.pattern.seen.store(true, Ordering::Relaxed);
+            }
             let text = describe(observation);
             let signal =
                 rule.signal(observation, Effect::Open, text.as_bytes());
@@ -425,7 +418,11 @@ fn try_group(
     let mut taken = Taken::Nothing;
     for i in &scratch.candidates {
         let rule = &group.rules[*i as usize];
-        if !rule.begins(text) || !rule.holds(observation) {
+        if rule.effect.is_none() && scratch.lean
+            || rule.awaits(scratch.lean)
+            || !rule.begins(text)
+            || !rule.holds(observation)
+        {
             continue;
         }
         match rule.effect {
@@ -438,6 +435,9 @@ fn try_group(
                         && s.pattern == rule.pattern.name)
                 });
                 if !again {
+                    if matches!(effect, Effect::Open | Effect::History) {
+                        rule.pattern.seen.store(true, Ordering::Relaxed);
+                    }
                     let signal = rule.signal(observation, effect, text);
                     out.push(Event::Match(signal));
                 }
@@ -448,6 +448,12 @@ fn try_group(
 }
 
 impl Rule {
+    /// Whether it is a proof, and there is nothing to prove.
+    fn awaits(&self, lean: bool) -> bool {
+        lean && matches!(self.effect, Some(Effect::Proof(_)))
+            && !self.pattern.seen.load(Ordering::Relaxed)
+    }
+
     /// Whether the text begins as every match does: cheaper than asking the
     /// expression, and enough to turn most candidates away.
     fn begins(&self, text: &[u8]) -> bool {

@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod examples;
 mod fields;
 pub mod file;
+mod literals;
 pub mod located;
 pub mod matcher;
 pub mod parse;

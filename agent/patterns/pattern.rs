@@ -104,6 +104,7 @@ pub(super) fn build(
         runbook: runbook(p, findings),
         file: file.name.as_str().into(),
         hash: hash(file, raw),
+        seen: Arc::default(),
         component,
     };
     required(p, opens, findings);

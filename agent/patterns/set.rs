@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -238,6 +239,9 @@ pub struct Pattern {
     pub file: Arc<str>,
     /// A stable hash of its whole text; it changes when the pattern does.
     pub hash: u64,
+    /// Whether a fault of it may exist: set when it takes a fault's text, and
+    /// by whoever restores faults or puts a later set in force.
+    pub seen: Arc<AtomicBool>,
 }
 
 /// Everything the matcher and the ledger know of patterns; immutable and
@@ -253,6 +257,14 @@ pub struct PatternSet {
 }
 
 impl PatternSet {
+    /// Says that faults of every pattern may exist: a set that is not the
+    /// first of its process takes over what others have opened.
+    pub fn expect_all(&self) {
+        for pattern in self.patterns.values() {
+            pattern.seen.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The pattern of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Pattern>> {
         self.patterns.get(name)

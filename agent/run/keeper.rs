@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -101,6 +102,11 @@ impl Keeper {
         self.collect(now);
         self.ledger.restore(now, loaded.faults);
         for fault in self.ledger.faults() {
+            if let Some(pattern) =
+                self.ledger.patterns().get(&fault.key.pattern)
+            {
+                pattern.seen.store(true, Ordering::Relaxed);
+            }
             self.metrics.fault(&fault.key, Some(fault));
         }
         for (source, position) in loaded.positions {
@@ -224,6 +230,7 @@ impl Keeper {
         // what it took.
         let input = Input::Patterns(Arc::clone(&set));
         let changes = self.ledger.step(now, input);
+        set.expect_all();
         self.cell.replace(set);
         self.tell(changes);
     }

@@ -40,8 +40,10 @@ pub fn kernel(
     events: &mut Vec<Event>,
 ) -> bool {
     let matcher = &context.patterns.set().matcher;
-    let taken = matcher.observe_kernel(record, scratch, events);
     let trouble = looks_like_trouble(record.level, record.subsystem);
+    // Whoever reads once has no ledger that would know what it waits for.
+    scratch.lean = !trouble && !context.once;
+    let taken = matcher.observe_kernel(record, scratch, events);
     if taken == Taken::Nothing && trouble {
         let shaped = record.form == "none";
         context.unexplained.note(record.text, shaped, record.time);
