@@ -200,11 +200,14 @@ fn assemble(
         health,
         positions: BTreeMap::new(),
         pending: Default::default(),
+        restored: false,
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
         summed_up: false,
     };
-    keeper.restore(now, loaded.unwrap_or_default());
+    if let Some(loaded) = loaded {
+        keeper.restore(now, loaded);
+    }
     Ok((keeper, shared, patterns))
 }
 

@@ -31,7 +31,11 @@ impl Ledger {
                 let clock = self.clocks.entry(source.clone()).or_default();
                 *clock = (*clock).max(fault.last_seen);
             }
+            let known = self.table.get(&fault.key);
+            let told = known.map(|row| (row.truth, row.drilled));
             let mut row = Row::new(fault, now.boot);
+            // What its source has told this process holds of it, too.
+            (row.truth, row.drilled) = told.unwrap_or((row.truth, row.drilled));
             if self.is_counting(&row.fault) {
                 // Its window decides when it is forgotten, as before.
                 row.touched = Uptime::default();
