@@ -76,7 +76,14 @@ impl PatternFiles {
         }
         let mut errors: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
         let mut fresh = BTreeMap::new();
-        for path in self.list(&mut errors) {
+        // A directory that can't be read tells nothing of its files.
+        let paths = self.list(&mut errors);
+        for (path, file) in &self.good {
+            if path.parent().is_some_and(|dir| errors.contains_key(dir)) {
+                fresh.insert(path.clone(), file.clone());
+            }
+        }
+        for path in paths {
             match read(&path).and_then(|source| parse(&source)) {
                 Ok(file) => {
                     fresh.insert(path, file);
@@ -185,10 +192,16 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
             return Err(problem(dir, what));
         }
     };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|e| Some(e.ok()?.path()))
-        .filter(|p| is_pattern_file(p))
-        .collect();
+    let mut paths = Vec::new();
+    for entry in entries {
+        // A listing that breaks off must not pass for files removed.
+        let path = entry
+            .map_err(|e| problem(dir, format!("cannot list it: {e}")))?
+            .path();
+        if is_pattern_file(&path) {
+            paths.push(path);
+        }
+    }
     if paths.len() > FILES_MAX {
         return Err(problem(
             dir,
@@ -325,6 +338,20 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         assert!(load(&mut files).set.get("mine").is_none());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_keeps_its_files_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("mine.yaml"), GOOD).unwrap();
+        let mut files = PatternFiles::new(vec![dir.path().into()]);
+        let first = load(&mut files);
+        for n in 0..FILES_MAX {
+            fs::write(dir.path().join(format!("{n}.yaml")), "").unwrap();
+        }
+        let second = load(&mut files);
+        assert_eq!(second.set.hash, first.set.hash);
+        assert!(second.files.iter().any(|f| !f.errors.is_empty()));
     }
 
     #[test]

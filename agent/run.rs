@@ -200,20 +200,22 @@ fn assemble(
         health,
         positions: BTreeMap::new(),
         pending: Default::default(),
+        restored: false,
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
         summed_up: false,
     };
-    keeper.restore(now, loaded.unwrap_or_default());
+    if let Some(loaded) = loaded {
+        keeper.restore(now, loaded);
+    }
     Ok((keeper, shared, patterns))
 }
 
-/// This boot's id; without one every start looks like the same boot, which
-/// proves no reboot.
+/// This boot's id, as the kernel log's source reads it; without one every
+/// start looks like the same boot, which proves no reboot.
 fn boot_id(root: &Path) -> BootId {
-    let path = root.join("proc/sys/kernel/random/boot_id");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    BootId(text.trim().to_owned())
+    let path = sources::kmsg::Options::under(root).boot_id;
+    BootId(sources::kmsg_open::boot_id(&path).unwrap_or_default())
 }
 
 /// What the configuration says is to be read.

@@ -275,7 +275,8 @@ pub struct Fault {
     pub last: VecDeque<Evidence>,
     /// When it was last seen.
     pub last_seen: Timestamp,
-    /// The boot in which it was last seen.
+    /// The boot in which it last opened or was interrupted: a reboot proves
+    /// something only after that one.
     pub last_boot: BootId,
     /// Errors since it opened (or, while tolerated, in the window).
     pub count: u64,
@@ -285,9 +286,13 @@ pub struct Fault {
     /// Whether it opened by text that tells of a previous boot.
     #[serde(default)]
     pub since_previous_boot: bool,
-    /// Hashes of the history texts filed in `last_boot`.
+    /// Hashes of the history texts filed in `history_boot`.
     #[serde(default)]
     pub history_seen: Vec<u64>,
+    /// The boot that `history_seen` is of; a store that lacks it means
+    /// `last_boot`.
+    #[serde(default)]
+    pub history_boot: BootId,
     /// When it opened.
     #[serde(default)]
     pub opened: Option<Timestamp>,

@@ -96,6 +96,7 @@ impl Ledger {
     pub(super) fn interrupt(&mut self, key: &FaultKey) {
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
+        fault.last_boot.clone_from(&self.options.boot);
         proof::reset(fault);
         if fault.phase == Phase::Recovering {
             fault.phase = Phase::Active;

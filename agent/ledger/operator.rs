@@ -92,6 +92,11 @@ impl Ledger {
                 self.forget(&key);
                 Ok(format!("{shown} was tolerated; its count is forgotten"))
             }
+            Phase::Settling => {
+                // Nobody was told that it opened.
+                self.end_quietly(&key, ended);
+                Ok(format!("{shown} was waiting for its cause; it is over"))
+            }
             Phase::Cleared if found.on_probation() => {
                 self.end_probation(&key, Some(ended));
                 Ok(format!("{shown} was cleared; its probation is over"))

@@ -8,7 +8,7 @@ use super::table::Row;
 use super::{ChangeKind, Ledger, proof, siblings, step, suppress, tolerance};
 use crate::hash::fnv1a;
 use crate::patterns::set::{Pattern, PatternSet, Severity, Stage, SubKey};
-use crate::time::{Now, Uptime};
+use crate::time::{BootId, Now, Uptime};
 
 impl Ledger {
     /// Puts back what was stored. Stopwatches stay stopped until what they
@@ -24,11 +24,18 @@ impl Ledger {
             let proofs = fault.clear.len();
             fault.proofs.resize(proofs, Default::default());
             fault.begun.retain(|i| usize::from(*i) < proofs);
+            if fault.history_boot == BootId::default() {
+                fault.history_boot.clone_from(&fault.last_boot);
+            }
             for source in &fault.sources {
                 let clock = self.clocks.entry(source.clone()).or_default();
                 *clock = (*clock).max(fault.last_seen);
             }
+            let known = self.table.get(&fault.key);
+            let told = known.map(|row| (row.truth, row.drilled));
             let mut row = Row::new(fault, now.boot);
+            // What its source has told this process holds of it, too.
+            (row.truth, row.drilled) = told.unwrap_or((row.truth, row.drilled));
             if self.is_counting(&row.fault) {
                 // Its window decides when it is forgotten, as before.
                 row.touched = Uptime::default();

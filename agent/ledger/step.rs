@@ -125,9 +125,15 @@ impl Ledger {
         let row = self.table.get_mut(&key)?;
         row.touched = now;
         let fault = &mut row.fault;
-        if fault.last_boot != boot {
-            fault.last_boot = boot;
+        if fault.history_boot != boot {
+            fault.history_boot.clone_from(&boot);
             fault.history_seen.clear();
+        }
+        // While it holds, what is tolerated interrupts no proof, so neither
+        // that of a reboot.
+        let holds = fault.phase.is_raised() || fault.phase == Phase::Explained;
+        if !holds {
+            fault.last_boot = boot;
         }
         if !fault.sources.contains(id) && fault.sources.len() < SOURCES_MAX {
             fault.sources.push(id.clone());
@@ -210,7 +216,7 @@ impl Ledger {
         };
         let text = fnv1a(signal.text.as_bytes());
         let is_filed = self.get(&key).is_some_and(|fault| {
-            fault.last_boot == self.options.boot
+            fault.history_boot == self.options.boot
                 && fault.history_seen.contains(&text)
         });
         if is_filed || self.see(id, pattern, &signal).is_none() {
@@ -277,8 +283,9 @@ impl Ledger {
             // The rules changed between match and step.
             _ => return,
         };
-        // A state that a source still finds is not over.
-        if holds {
+        // A state that a source still finds is not over, and what a drill
+        // says of a real fault proves nothing.
+        if holds || (signal.injected && !fault.injected) {
             return;
         }
         keep(fault, evidence(signal));
@@ -375,6 +382,7 @@ pub(super) fn new_fault(
         total: 0,
         since_previous_boot: false,
         history_seen: Vec::new(),
+        history_boot: Default::default(),
         opened: None,
         ended: None,
         proof: None,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::config::Mode;
-use crate::ledger::fault::Fault;
+use crate::ledger::fault::{Fault, Phase};
 use crate::ledger::{Change, Command, Input, Ledger};
 use crate::patterns::set::PatternSet;
 use crate::queue::Message;
@@ -72,6 +72,8 @@ pub struct Keeper {
     pub positions: BTreeMap<SourceId, Position>,
     /// What waits to be handed over.
     pub pending: Pending,
+    /// Whether the store has been read.
+    pub restored: bool,
     /// How often the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
     /// When it last got one.
@@ -95,25 +97,41 @@ impl Keeper {
         for note in std::mem::take(&mut loaded.notes) {
             tracing::warn!("{note}");
         }
-        // A store that could only be read late must not undo what has been
-        // seen since.
-        loaded.faults.retain(|f| self.ledger.get(&f.key).is_none());
         // Restoring forgets which rows are dirty.
         self.collect(now);
+        let first = !std::mem::replace(&mut self.restored, true);
+        loaded.faults.retain(|stored| self.misses(stored, first));
+        let keys: Vec<_> =
+            loaded.faults.iter().map(|f| f.key.clone()).collect();
         self.ledger.restore(now, loaded.faults);
-        for fault in self.ledger.faults() {
-            if let Some(pattern) =
-                self.ledger.patterns().get(&fault.key.pattern)
-            {
+        for key in keys {
+            if let Some(pattern) = self.ledger.patterns().get(&key.pattern) {
                 pattern.seen.store(true, Ordering::Relaxed);
             }
-            self.metrics.fault(&fault.key, Some(fault));
+            let fault = self.ledger.get(&key);
+            self.metrics.fault(&key, fault);
+            // What was seen before the store came may stand there instead.
+            self.pending.faults.insert(key, fault.map(|f| f.at(now.boot)));
         }
         for (source, position) in loaded.positions {
             self.positions.entry(source).or_insert(position);
         }
         if self.recent.last(1).is_empty() {
             self.recent.add(loaded.history);
+        }
+    }
+
+    /// Whether the ledger lacks what was stored. A store that could only be
+    /// read late must not undo what has been seen since; but a fault that was
+    /// raised there is not undone by less. One that is opened again holds
+    /// only what this agent wrote, and forgot since, if it did.
+    fn misses(&self, stored: &Fault, first: bool) -> bool {
+        let held = stored.phase.is_raised() || stored.phase == Phase::Explained;
+        let is_less =
+            |f: &Fault| matches!(f.phase, Phase::Tolerated | Phase::Settling);
+        match self.ledger.get(&stored.key) {
+            Some(known) => first && held && is_less(known),
+            None => first || !self.pending.faults.contains_key(&stored.key),
         }
     }
 

@@ -5,7 +5,7 @@
 //! records. Where it is not, they are presented as kernel text; an entry is
 //! the kernel's by `_TRANSPORT=kernel`, which only journald can write.
 
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -43,6 +43,10 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// A journalctl that has not ended after so long will follow.
 const STARTED: Duration = Duration::from_secs(1);
+
+/// How much of journalctl's complaints is looked at when it has failed: a
+/// pipe's worth.
+const SAID_MAX: u64 = 64 * 1024;
 
 /// The fields that are asked for; the others are most of an entry.
 const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,\
@@ -107,8 +111,13 @@ fn read(
     context: &mut Context,
     follow: bool,
 ) -> Result<End, Failure> {
+    let said = |e| Failure::of("failed to make a pipe for journalctl", &e);
+    let (said, writer) = stderr().map_err(said)?;
     let mut command = command(options, cursor(context), follow);
-    let child = match command.spawn() {
+    let spawned = command.stderr(writer).spawn();
+    // It holds our copy of the pipe's end, which would keep it open.
+    drop(command);
+    let child = match spawned {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let name = options.journalctl.display();
@@ -118,7 +127,7 @@ fn read(
             return Err(Failure::of("failed to start journalctl", &error));
         }
     };
-    let mut child = Running(child);
+    let mut child = Running { child, said };
     let result = take(options, context, follow, &mut child);
     // A journal that was vacuumed or replaced may not know the cursor; what
     // is left of it begins at the next entry.
@@ -170,30 +179,41 @@ fn command(options: &Options, cursor: Option<String>, follow: bool) -> Command {
         None if options.kernel => command.args(["--boot", "--no-tail"]),
         None => command.arg("--lines=0"),
     };
-    command
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
 
-/// A child that does not outlive its reader.
-struct Running(Child);
+/// A pipe for what journalctl complains of. Nobody reads it while journalctl
+/// runs, so what has no room is dropped: a journal on a dying disk makes
+/// thousands of complaints, and must not make journalctl wait.
+fn stderr() -> std::io::Result<(PipeReader, PipeWriter)> {
+    let (reader, writer) = std::io::pipe()?;
+    let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+    fcntl(&writer, nonblocking)?;
+    Ok((reader, writer))
+}
+
+/// A child that does not outlive its reader, and what it says on its
+/// standard error.
+struct Running {
+    child: Child,
+    said: PipeReader,
+}
 
 impl Running {
     /// Why it ended: its status, and what it last said.
     fn ended(&mut self) -> Result<(), Failure> {
-        let status = self.0.wait();
+        let status = self.child.wait();
         let status = status
             .map_err(|e| Failure::of("failed to wait for journalctl", &e))?;
         if status.success() {
             return Ok(());
         }
         let mut said = Vec::new();
-        if let Some(stderr) = self.0.stderr.take() {
-            // Without it the status has to say it all.
-            let _ = stderr.take(4096).read_to_end(&mut said);
+        // Without it the status has to say it all. A grandchild may hold the
+        // other end open, hence no wait for its end.
+        if fcntl(&self.said, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
+            let _ = (&self.said).take(SAID_MAX).read_to_end(&mut said);
         }
         let said = String::from_utf8_lossy(&said);
         let last = said.trim().lines().last().unwrap_or("it said nothing");
@@ -204,8 +224,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -216,7 +236,7 @@ fn take(
     follow: bool,
     child: &mut Running,
 ) -> Result<End, Failure> {
-    let stdout = child.0.stdout.take();
+    let stdout = child.child.stdout.take();
     let mut stdout = stdout.expect("its standard output is piped");
     let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
     fcntl(&stdout, nonblocking)

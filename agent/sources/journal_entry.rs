@@ -33,7 +33,12 @@ pub struct Entry {
     /// _KERNEL_DEVICE.
     pub device: String,
     received: Option<Timestamp>,
+    /// UNIT, until it is known who wrote it.
+    about: String,
 }
+
+/// The unit of the service manager itself.
+const MANAGER: &str = "init.scope";
 
 impl Entry {
     /// Reads one line of `-o json`; `None` when it is no entry.
@@ -65,10 +70,17 @@ impl Entry {
                     _ => None,
                 };
             }
-            b"_SYSTEMD_UNIT" => self.unit = text(),
-            // The manager's own entries about a unit; `_SYSTEMD_UNIT` is
-            // then init.scope.
-            b"UNIT" if self.unit.is_empty() => self.unit = text(),
+            // What the manager says about a unit has `UNIT`, and is logged
+            // from init.scope, where nothing else runs; anybody else may
+            // write any `UNIT`. The two come in any order.
+            b"_SYSTEMD_UNIT" => {
+                self.unit = text();
+                if self.unit == MANAGER && !self.about.is_empty() {
+                    self.unit = std::mem::take(&mut self.about);
+                }
+            }
+            b"UNIT" if self.unit == MANAGER => self.unit = text(),
+            b"UNIT" => self.about = text(),
             b"SYSLOG_IDENTIFIER" => self.identifier = text(),
             b"_TRANSPORT" => self.kernel = value == b"kernel",
             b"_SOURCE_REALTIME_TIMESTAMP" => self.time = micros(),
@@ -203,6 +215,20 @@ mod tests {
         assert_eq!(message("[1000]"), b"");
         assert_eq!(message("7"), b"");
         assert!(Entry::from_json(b"no json").is_none());
+    }
+
+    #[test]
+    fn only_the_manager_speaks_for_another_unit() {
+        let unit = |json: &str| Entry::from_json(json.as_bytes()).unwrap().unit;
+        let both = r#"{"UNIT":"a.service","_SYSTEMD_UNIT":"init.scope"}"#;
+        assert_eq!(unit(both), "a.service");
+        let forged = r#"{"UNIT":"a.service","_SYSTEMD_UNIT":"evil.service"}"#;
+        assert_eq!(unit(forged), "evil.service");
+        assert_eq!(unit(r#"{"UNIT":"a.service"}"#), "");
+        let mut export = Entry::default();
+        export.set(b"_SYSTEMD_UNIT", b"init.scope");
+        export.set(b"UNIT", b"a.service");
+        assert_eq!(export.unit, "a.service");
     }
 
     #[test]

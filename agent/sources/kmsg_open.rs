@@ -84,7 +84,10 @@ fn has_capability(status: &str, capability: u32) -> bool {
 
 /// This boot's id. A root without it (a container's /host without /proc) has
 /// the same kernel as we.
-pub(super) fn boot_id(path: &Path) -> Result<String, Failure> {
+///
+/// # Errors
+/// There is none to be read.
+pub fn boot_id(path: &Path) -> Result<String, Failure> {
     let own = Path::new("/proc/sys/kernel/random/boot_id");
     let text = read_to_string(path).or_else(|_| read_to_string(own));
     match text {

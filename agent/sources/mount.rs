@@ -66,6 +66,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     let id = SourceId::from("mount");
     let counters = context.counters(&id);
     let mut told = Told::new();
+    let mut anew = false;
     loop {
         let mut text = Vec::new();
         file.rewind().map_err(fail)?;
@@ -76,7 +77,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         let readings = look(&mounts, now, context);
         Counters::add(&counters.observations, mounts.len() as u64);
         counters.succeeded(now);
-        let events = changes(&mut told, readings);
+        let events = changes(&mut told, readings, anew);
         if !events.is_empty() {
             Counters::add(&counters.matches, events.len() as u64);
             context.send(&id, events, None)?;
@@ -86,14 +87,13 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         }
         loop {
             let fd = Some((file.as_fd(), PollFlags::POLLPRI));
-            match wait(&context.stop, fd, Some(PATTERNS_EVERY)) {
-                Woken::Stop => return Ok(End::Stopped),
-                Woken::Ready => break,
-                Woken::Timeout => {}
+            let woken = wait(&context.stop, fd, Some(PATTERNS_EVERY));
+            if woken == Woken::Stop {
+                return Ok(End::Stopped);
             }
-            if context.patterns.refresh() {
-                // Another set: everything is told anew.
-                told.clear();
+            // Also where the mounts change all the time.
+            anew = context.patterns.refresh();
+            if anew || woken == Woken::Ready {
                 break;
             }
         }
@@ -142,22 +142,23 @@ fn look(mounts: &[Mount], now: Timestamp, context: &Context) -> Told {
     found
 }
 
-/// What is new or other than was told. What is mounted no more is unknown,
-/// not well: unmounting is no repair.
-fn changes(told: &mut Told, found: Told) -> Vec<Event> {
+/// What is new or other than was told, or, where another pattern set is in
+/// force, all of it `anew`. What is mounted no more (or named by no pattern
+/// any more) is unknown, not well: unmounting is no repair.
+fn changes(told: &mut Told, found: Told, anew: bool) -> Vec<Event> {
     let mut events = Vec::new();
-    for (key, (signal, truth)) in told.iter_mut() {
-        if !found.contains_key(key) && *truth != Truth::Unknown {
-            *truth = Truth::Unknown;
+    for (key, (signal, _)) in told.iter() {
+        if !found.contains_key(key) {
             events.push(Event::State(signal.clone(), Truth::Unknown));
         }
     }
-    for (key, (signal, truth)) in found {
-        if told.get(&key).is_none_or(|(_, before)| *before != truth) {
-            events.push(Event::State(signal.clone(), truth));
+    for (key, (signal, truth)) in &found {
+        let before = told.get(key).map(|(_, truth)| truth);
+        if anew || before != Some(truth) {
+            events.push(Event::State(signal.clone(), *truth));
         }
-        told.insert(key, (signal, truth));
     }
+    *told = found;
     events
 }
 
@@ -197,16 +198,28 @@ mod tests {
     fn only_what_has_changed_is_told_and_what_is_gone_is_unknown() {
         let mut told = Told::new();
         let healthy = || reading("fs/sda1", Truth::False);
-        let first = changes(&mut told, healthy());
+        let first = changes(&mut told, healthy(), false);
         assert_eq!(truths(&first), [Truth::False]);
-        assert!(changes(&mut told, healthy()).is_empty());
-        let failed = changes(&mut told, reading("fs/sda1", Truth::True));
+        assert!(changes(&mut told, healthy(), false).is_empty());
+        let ill = reading("fs/sda1", Truth::True);
+        let failed = changes(&mut told, ill, false);
         assert_eq!(truths(&failed), [Truth::True]);
-        let gone = changes(&mut told, Told::new());
+        let gone = changes(&mut told, Told::new(), false);
         assert_eq!(truths(&gone), [Truth::Unknown]);
-        assert!(changes(&mut told, Told::new()).is_empty());
-        let back = changes(&mut told, healthy());
+        assert!(changes(&mut told, Told::new(), false).is_empty());
+        let back = changes(&mut told, healthy(), false);
         assert_eq!(truths(&back), [Truth::False]);
+    }
+
+    #[test]
+    fn another_pattern_set_is_told_everything_and_what_it_no_longer_names() {
+        let mut told = Told::new();
+        let old = reading("fs/sda1", Truth::True);
+        changes(&mut told, old.clone(), false);
+        assert_eq!(truths(&changes(&mut told, old, true)), [Truth::True]);
+        let renamed = reading("disk/sda1", Truth::True);
+        let events = changes(&mut told, renamed, true);
+        assert_eq!(truths(&events), [Truth::Unknown, Truth::True]);
     }
 
     #[test]

@@ -138,6 +138,24 @@ impl Context {
         self.queue.send(message).map_err(|_| Closed)
     }
 
+    /// Tells that the source as a whole does not read, and so none of its
+    /// instances: what they saw last must not pass for silence.
+    ///
+    /// # Errors
+    /// When the ledger has ended.
+    fn tell_all(
+        &mut self,
+        id: &SourceId,
+        health: &Health,
+    ) -> Result<(), Closed> {
+        let up = self.health.iter().filter(|(_, h)| **h == Health::Up);
+        let up: Vec<SourceId> = up.map(|(id, _)| Arc::clone(id)).collect();
+        for instance in up.iter().chain([id]) {
+            self.tell(instance, health.clone())?;
+        }
+        Ok(())
+    }
+
     /// Tells that one instance reads.
     ///
     /// # Errors
@@ -243,7 +261,7 @@ fn supervise(setup: &Setup, mut context: Context) {
             }
         };
         log_once(&id, &health, &mut logged);
-        if context.tell(&id, health).is_err() || context.once {
+        if context.tell_all(&id, &health).is_err() || context.once {
             return;
         }
         if context.stop.sleep(backoff) {
@@ -301,6 +319,43 @@ mod tests {
         assert_eq!(why, "it panicked, which is a bug: bad number 7");
         let stopped = caught(|| Ok(End::Stopped));
         assert_eq!(stopped, Ok(End::Stopped));
+    }
+
+    #[test]
+    fn a_source_that_fails_takes_its_instances_down() {
+        let (queue, receiver) = crate::queue::queue();
+        let set = crate::patterns::set::PatternSet {
+            patterns: BTreeMap::new(),
+            matcher: Default::default(),
+            hash: 0,
+        };
+        let shared = Shared {
+            queue,
+            patterns: Arc::new(PatternsCell::new(Arc::new(set))),
+            stats: Default::default(),
+            unexplained: Default::default(),
+            stop: Stop::new().unwrap(),
+            once: false,
+        };
+        let mut context = Context::new(Source::File, &shared, BTreeMap::new());
+        let (file, one) = (SourceId::from("file"), SourceId::from("file:/a"));
+        context.up(&file).unwrap();
+        context.up(&one).unwrap();
+        let down = Health::Down("it panicked".into());
+        context.tell_all(&file, &down).unwrap();
+        context.up(&one).unwrap();
+        let told: Vec<_> = receiver
+            .try_iter()
+            .map(|message| match message {
+                Message::Health(id, health) => (id, health),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let up = Health::Up;
+        assert_eq!(
+            told[2..],
+            [(file, down.clone()), (one.clone(), down), (one, up),]
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::database::Database;
 use super::{Error, Loaded, Pending, read};
 use crate::clock;
+use crate::ledger::fault::Fault;
 use crate::machine::Machine;
 use crate::time::Uptime;
 
@@ -254,8 +255,10 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     let mut state = shared.lock();
     state.busy = None;
     if let Some(mut loaded) = loaded {
-        // What is pending is newer than what was found.
-        loaded.faults.retain(|f| !state.pending.faults.contains_key(&f.key));
+        // What is pending is newer than what was found, where this process
+        // wrote it; before the first opening it did not know what it holds.
+        let is_newer = |f: &Fault| state.pending.faults.contains_key(&f.key);
+        loaded.faults.retain(|f| !(*opened && is_newer(f)));
         state.resync |= *opened;
         *opened = true;
         state.loaded = Some(loaded);

@@ -157,6 +157,43 @@ fn a_store_that_comes_late_brings_its_faults_along() {
 }
 
 #[test]
+fn a_raised_fault_in_a_late_store_is_not_undone_by_a_tolerated_line() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let file = directory.path().join("patterns/drill.yaml");
+    let tolerant = fs::read_to_string(&file).unwrap();
+    let tolerant =
+        tolerant.replace("    clear:", "    tolerate: 5 in 1h\n    clear:");
+    fs::write(&file, tolerant).unwrap();
+    let dev = unique("undone");
+    let elsewhere = directory.path().join("elsewhere");
+    let store = Store::start(elsewhere.clone(), Machine::read("/".as_ref()));
+    store.first(PATIENCE).unwrap();
+    let part = format!("disk/{dev}");
+    let json = fault_sample::stored("drill-failed", &part, 7);
+    let fault: Fault = serde_json::from_value(json).unwrap();
+    let mut pending = Pending::default();
+    pending.faults.insert(fault.key.clone(), Some(fault));
+    store.put(pending);
+    assert!(store.close(PATIENCE));
+    // The disk with the state is not mounted yet, and one line is logged.
+    let state = directory.path().join("state");
+    fs::write(&state, "").unwrap();
+    let line = format!("<3>faultline drill: {dev} failed");
+    if !kernel_says(&[line]) {
+        return;
+    }
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    agent.until(|a| a.count_of(&dev) == Some(1));
+    fs::remove_file(&state).unwrap();
+    fs::rename(&elsewhere, &state).unwrap();
+    agent.until(|a| a.count_of(&dev) == Some(7));
+    agent.until(|a| a.stored_count_of(&dev) == Some(7));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_broken_pattern_file_shows_and_the_last_good_version_stays() {
     let directory = tempfile::tempdir().unwrap();
     write_pattern(directory.path());

@@ -148,6 +148,17 @@ fn a_journalctl_that_dies_is_down_with_its_words_and_started_again() {
 }
 
 #[test]
+fn a_journalctl_that_complains_without_end_is_still_read() {
+    let journal = Journal::new(
+        "head -c 300000 /dev/zero | tr '\\0' 'x' >&2 2>/dev/null
+         echo '{\"__CURSOR\":\"a\",\"MESSAGE\":\"hello\"}'
+         exec sleep 1000\n",
+    );
+    let bench = Bench::new(journal.setup(false));
+    bench.until_observed("journal", 1);
+}
+
+#[test]
 fn a_position_that_the_journal_has_lost_is_given_up() {
     let journal = Journal::new(
         "case \"$*\" in *after-cursor*)

@@ -164,3 +164,17 @@ fn a_ledger_that_knows_nothing_ignores_health_and_ticks() {
     assert!(w.told().is_empty());
     assert!(w.ledger.take_dirty(w.now).is_empty());
 }
+
+#[test]
+fn a_fault_that_waits_for_its_cause_is_cleared_without_a_word() {
+    let mut w = World::new(vec![
+        pattern("bad"),
+        Pattern { suppresses: vec!["bad".into()], ..pattern("cause") },
+    ]);
+    w.see("bad", "disk/sda");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Settling));
+    let answer = w.clear("bad disk/sda", false);
+    assert!(answer.contains("was waiting for its cause"), "{answer}");
+    assert_eq!(w.phase("bad", "disk/sda"), None);
+    assert_eq!(w.told(), [""; 0]);
+}

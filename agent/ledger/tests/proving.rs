@@ -158,6 +158,20 @@ fn seen_after_the_reboot_it_needs_another_one() {
 }
 
 #[test]
+fn what_is_tolerated_after_the_reboot_does_not_stop_its_proof() {
+    let mut w = World::new(vec![Pattern {
+        tolerate: tolerate(5, "1h"),
+        ..with(vec![Proof::Reboot(time("1d"))])
+    }]);
+    w.see_with("bad", "disk/sda", |s| s.count = 6);
+    w.reboot();
+    w.pass("1h");
+    w.see("bad", "disk/sda");
+    w.pass("23h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Cleared));
+}
+
+#[test]
 fn normal_must_hold_unbroken_and_unknown_pauses_it() {
     let mut w = World::new(vec![Pattern {
         source: crate::observation::Source::Mount,

@@ -11,7 +11,7 @@ use crate::patterns::set::{
     Escalation, Pattern, Proof, Quarantine, Severity, Stage,
 };
 use crate::patterns::template::Template;
-use crate::signal::Truth;
+use crate::signal::{Effect, Truth};
 
 fn escalating(escalate: Vec<Escalation>) -> Pattern {
     let clear = vec![recovered("0s")];
@@ -198,6 +198,24 @@ fn mode_and_rollout_cap_the_stage() {
         .filter(|n| stage_on(n.clone(), Stage::Enforce, 20) == Stage::Enforce)
         .count();
     assert!((20..=60).contains(&enforced), "{enforced} of 200 at 20 %");
+}
+
+#[test]
+fn a_drills_recovery_ends_a_drills_fault_and_no_real_one() {
+    let clear = vec![recovered("0s")];
+    let mut w = World::new(vec![Pattern { clear, ..pattern("bad") }]);
+    let drill = |w: &mut World, effect| {
+        w.see_with("bad", "disk/sda", |s| {
+            s.effect = effect;
+            s.injected = true;
+        });
+    };
+    drill(&mut w, Effect::Open);
+    drill(&mut w, Effect::Proof(0));
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Cleared));
+    w.see("bad", "disk/sda");
+    drill(&mut w, Effect::Proof(0));
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Active));
 }
 
 #[test]
