@@ -100,7 +100,11 @@ impl PatternFiles {
             let all: Vec<ParsedFile> =
                 packs.iter().chain(fresh.values()).cloned().collect();
             match compile(&all) {
-                Ok((set, _)) => break set,
+                Ok((mut set, _)) => {
+                    set.incomplete =
+                        errors.keys().any(|path| !fresh.contains_key(path));
+                    break set;
+                }
                 Err(found) if fresh.is_empty() => return Err(found),
                 Err(found) => {
                     self.step_back(&mut fresh, &mut errors, found);

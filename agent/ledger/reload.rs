@@ -73,6 +73,11 @@ impl Ledger {
     fn judge_patterns(&mut self) {
         for key in self.table.keys(|_| true) {
             let pattern = self.set.get(&key.pattern).cloned();
+            if pattern.is_none() && self.set.incomplete {
+                // Its file may be the one that could not be loaded. A bad
+                // file changes nothing; the fault keeps its own rules.
+                continue;
+            }
             let faulty =
                 pattern.filter(|p| !p.benign && p.severity != Severity::Info);
             let Some(pattern) = faulty else {

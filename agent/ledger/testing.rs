@@ -85,7 +85,8 @@ pub fn set(patterns: Vec<Pattern>) -> Arc<PatternSet> {
         (p.name.clone(), Arc::new(p))
     };
     let patterns: BTreeMap<_, _> = patterns.into_iter().map(checked).collect();
-    Arc::new(PatternSet { patterns, matcher: Matcher::default(), hash: 0 })
+    let matcher = Matcher::default();
+    Arc::new(PatternSet { patterns, matcher, hash: 0, incomplete: false })
 }
 
 pub fn key(name: &str, part: &str) -> FaultKey {
@@ -219,6 +220,14 @@ impl World {
             }
             Err(error) => format!("error: {error}"),
         }
+    }
+
+    /// A set with these, of which a file could not be loaded.
+    pub fn reload_some(&mut self, patterns: Vec<Pattern>) {
+        let mut set = set(patterns);
+        let part = Arc::get_mut(&mut set).expect("nobody else has it");
+        part.incomplete = true;
+        self.input(Input::Patterns(set));
     }
 
     pub fn reload(&mut self, patterns: Vec<Pattern>) {

@@ -186,5 +186,6 @@ fn assemble(built: Vec<Built>) -> Result<PatternSet, String> {
         patterns.insert(pattern.name.clone(), pattern);
     }
     let matcher = Matcher::new(rules, callbacks)?;
-    Ok(PatternSet { patterns, matcher, hash: fnv1a(&hashes) })
+    let hash = fnv1a(&hashes);
+    Ok(PatternSet { patterns, matcher, hash, incomplete: false })
 }

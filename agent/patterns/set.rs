@@ -254,6 +254,9 @@ pub struct PatternSet {
     pub matcher: super::matcher::Matcher,
     /// A hash over all patterns: the set in force.
     pub hash: u64,
+    /// Whether a file of which no good version is known was left out: a fault
+    /// of an unknown pattern may be one of its.
+    pub incomplete: bool,
 }
 
 impl PatternSet {

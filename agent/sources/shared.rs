@@ -138,7 +138,7 @@ mod tests {
 
     fn set(hash: u64) -> Arc<PatternSet> {
         let (patterns, matcher) = (BTreeMap::new(), Matcher::default());
-        Arc::new(PatternSet { patterns, matcher, hash })
+        Arc::new(PatternSet { patterns, matcher, hash, incomplete: false })
     }
 
     #[test]

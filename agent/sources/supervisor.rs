@@ -328,6 +328,7 @@ mod tests {
             patterns: BTreeMap::new(),
             matcher: Default::default(),
             hash: 0,
+            incomplete: false,
         };
         let shared = Shared {
             queue,

@@ -44,6 +44,7 @@ impl Bench {
             patterns: BTreeMap::new(),
             matcher: Matcher::default(),
             hash: 0,
+            incomplete: false,
         };
         let shared = Shared {
             queue: sender,

@@ -343,3 +343,16 @@ fn changes_carry_the_fault_as_it_is_after_them() {
     let opened = ChangeKind::Opened { relapse: false };
     assert_eq!(w.changes[0].kind, opened);
 }
+
+#[test]
+fn a_fault_stays_while_the_file_of_its_pattern_may_be_a_bad_one() {
+    let mut w = World::new(vec![pattern("bad"), pattern("other")]);
+    w.see("bad", "disk/sda");
+    w.told();
+    w.reload_some(vec![pattern("other")]);
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Active));
+    assert!(w.told().is_empty());
+    // It is proved by its own rules meanwhile.
+    w.pass("2h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Cleared));
+}
