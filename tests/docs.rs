@@ -181,3 +181,17 @@ fn every_runbook_link_of_a_pattern_leads_to_a_heading() {
     dead.dedup();
     assert!(dead.is_empty(), "{}", dead.join("\n"));
 }
+
+#[test]
+fn every_metric_is_documented() {
+    let source = include_str!("../agent/sinks/metrics.rs");
+    let page = include_str!("../docs/metrics.md");
+    let mut names = 0;
+    for quoted in source.split('"').skip(1).step_by(2) {
+        if quoted.starts_with("faultline_") {
+            names += 1;
+            assert!(page.contains(&format!("| `{quoted}` |")), "{quoted}");
+        }
+    }
+    assert!(names > 20, "{names} names found");
+}
