@@ -15,7 +15,7 @@ use nix::poll::PollFlags;
 
 use super::file_glob::{Found, Glob};
 use super::file_match::Matching;
-use super::file_tail::{Mark, Start, Tail, identity};
+use super::file_tail::{Mark, Start, Tail, Take, identity};
 use super::file_watch::Watch;
 use super::stop::{Woken, wait};
 use super::{Closed, Context, Counters, End, Failure};
@@ -319,7 +319,7 @@ impl Followed {
     fn with_lines<T>(
         &mut self,
         context: &Context,
-        read: impl FnOnce(&mut Tail, &mut dyn FnMut(&[u8])) -> T,
+        read: impl FnOnce(&mut Tail, &mut Take<'_>) -> T,
     ) -> T {
         let Followed { tail, matching, .. } = self;
         let result = read(tail, &mut |line| matching.line(line, context));

@@ -41,11 +41,13 @@ impl Matching {
         }
     }
 
-    /// Matches one line.
-    pub(super) fn line(&mut self, raw: &[u8], context: &Context) {
+    /// Matches one line; says whether a pattern took it.
+    pub(super) fn line(&mut self, raw: &[u8], context: &Context) -> bool {
+        let before = self.matches;
         if !self.kernel {
             let stated = self.reader.time_of(raw);
-            return self.observe(raw, stated, context);
+            self.observe(raw, stated, context);
+            return self.matches > before;
         }
         self.observations += 1;
         let mut reader = self.taken_reader();
@@ -53,6 +55,7 @@ impl Matching {
             self.kernel_line(line, context);
         }
         self.reader = reader;
+        self.matches > before
     }
 
     /// There is no more for now.

@@ -58,6 +58,9 @@ pub enum Start {
     End,
 }
 
+/// Takes a line, and says whether a pattern knows it.
+pub type Take<'a> = dyn FnMut(&[u8]) -> bool + 'a;
+
 /// One path and the file read for it.
 #[derive(Debug)]
 pub struct Tail {
@@ -177,7 +180,7 @@ impl Tail {
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn step(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<Step> {
+    pub fn step(&mut self, take: &mut Take<'_>) -> io::Result<Step> {
         // Before the old file is read to its end: once the new one has text,
         // the writer has left the old one.
         let there = std::fs::metadata(&self.path).ok();
@@ -216,14 +219,14 @@ impl Tail {
     }
 
     /// Takes a line cut by a rotation as it is: its other half has not come.
-    pub fn give_up_waiting(&mut self, take: &mut dyn FnMut(&[u8])) {
+    pub fn give_up_waiting(&mut self, take: &mut Take<'_>) {
         if let Some(line) = self.carried.take() {
             take(&line);
         }
     }
 
     /// Takes the last line although it has no newline: nobody will wait.
-    pub fn finish(&mut self, take: &mut dyn FnMut(&[u8])) {
+    pub fn finish(&mut self, take: &mut Take<'_>) {
         self.give_up_waiting(take);
         if !self.lines.partial().is_empty() {
             take(self.lines.partial());
@@ -262,11 +265,7 @@ impl Tail {
     }
 
     /// Reads to the end, or as much as a step may; says if there is more.
-    fn read(
-        &mut self,
-        take: &mut dyn FnMut(&[u8]),
-        cut: &mut u64,
-    ) -> io::Result<bool> {
+    fn read(&mut self, take: &mut Take<'_>, cut: &mut u64) -> io::Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
         let mut buffer = vec![0; 64 * 1024];
         let began = open.read;
@@ -286,29 +285,30 @@ impl Tail {
             open.read += n as u64;
             *cut +=
                 self.lines.feed(&buffer[..n], |line| match carried.take() {
-                    None => take(line),
-                    Some(half) => join(half, line, take),
+                    None => {
+                        take(line);
+                    }
+                    Some(half) => join(&half, line, take),
                 });
         }
         Ok(true)
     }
 }
 
-/// Half a line of the file before and the first line of this one: one line,
-/// unless this one has a header of its own, or is empty.
-fn join(mut half: Vec<u8>, line: &[u8], take: &mut dyn FnMut(&[u8])) {
+/// Half a line of the file before and the first line of this one. They are
+/// one line if this one has no header of its own and a pattern knows them
+/// together; a writer may also have given up the half, and then each stands
+/// for itself.
+fn join(half: &[u8], line: &[u8], take: &mut Take<'_>) {
     let header = strip(line);
-    if line.is_empty() {
-        take(&half);
-    } else if header.wall.is_some()
+    let headed = header.wall.is_some()
         || header.monotonic.is_some()
-        || header.level.is_some()
-    {
-        take(&half);
+        || header.level.is_some();
+    if line.is_empty() {
+        take(half);
+    } else if headed || !take(&[half, line].concat()) {
+        take(half);
         take(line);
-    } else {
-        half.extend_from_slice(line);
-        take(&half);
     }
 }
 
