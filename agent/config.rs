@@ -357,7 +357,7 @@ pub struct Log {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It can't be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: the configuration cannot be read", path.display())]
     Read {
         /// Which file.
         path: PathBuf,
