@@ -45,6 +45,14 @@ impl Agent {
             .unwrap();
         let agent = Agent { dir, child };
         agent.until(&["status"], |ran| ran.status == 0);
+        // The log is followed from where it ends when its source starts: only
+        // what comes after that is seen.
+        agent.until(&["status", "--json"], |_| {
+            std::fs::read_dir(format!("/proc/{}/fd", agent.child.id()))
+                .unwrap()
+                .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+                .any(|open| open == agent.path().join("log"))
+        });
         agent
     }
 
