@@ -11,6 +11,7 @@ pub mod diagnostic;
 pub mod examples;
 mod fields;
 pub mod file;
+mod life;
 mod literals;
 pub mod located;
 pub mod matcher;
@@ -18,6 +19,7 @@ pub mod parse;
 pub mod pattern;
 pub mod set;
 pub mod template;
+mod values;
 
 #[cfg(test)]
 mod tests;

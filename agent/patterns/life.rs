@@ -1,0 +1,250 @@
+//! Checks what a pattern says of a fault's life: tolerance, proofs,
+//! escalations, and causes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::Findings;
+use super::diagnostic::did_you_mean;
+use super::fields::Where;
+use super::file::{RawEscalation, RawPattern, RawProof};
+use super::located::At;
+use super::pattern::Known;
+use super::set::{EscalateIf, Escalation, Proof, Severity, SubKey, Tolerance};
+use super::values::{duration, one_template};
+use crate::observation::Source;
+use crate::time::parse_duration;
+
+/// How long a symptom waits for its cause unless the pattern says otherwise.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Kinds of part that neither have a serial number nor sit on a carrier that
+/// has one, so that `replaced` can never be seen for them.
+const WITHOUT_SERIAL: &[&str] =
+    &["node", "task", "fs", "nfs", "service", "raid", "thermal", "config"];
+
+pub(super) fn tolerate(
+    p: &RawPattern,
+    source: Source,
+    findings: &mut Findings<'_>,
+) -> Option<Tolerance> {
+    let raw = p.tolerate.as_ref()?;
+    if source.is_state() {
+        findings
+            .error(raw.place, format!("{source} tells states, not events"))
+            .help("use `lasting: 5m` to tolerate a state for a while");
+        return None;
+    }
+    if raw.value == "none" {
+        return None;
+    }
+    let parsed = parse_tolerance(&raw.value);
+    if parsed.is_none() {
+        findings
+            .error(raw.place, format!("cannot read `{}`", raw.value))
+            .help("write `none`, `24 in 24h` or `3 in 24h, once per 1m`");
+    }
+    parsed
+}
+
+/// Reads `N in T` or `N in T, once per T`.
+pub(super) fn parse_tolerance(text: &str) -> Option<Tolerance> {
+    let (limit, once) = match text.split_once(',') {
+        Some((limit, once)) => {
+            let once = once.trim().strip_prefix("once per ")?;
+            (limit, Some(parse_duration(once).ok()?))
+        }
+        None => (text, None),
+    };
+    let (count, window) = limit.split_once(" in ")?;
+    let tolerance = Tolerance {
+        count: count.trim().parse().ok()?,
+        window: parse_duration(window).ok()?,
+        once_per: once,
+    };
+    (!tolerance.window.is_zero()).then_some(tolerance)
+}
+
+pub(super) fn sub_key(
+    p: &RawPattern,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> SubKey {
+    let mut make = |t: &At<String>| {
+        if p.tolerate.as_ref().is_none_or(|t| t.value == "none") {
+            findings
+                .error(t.place, "this counts within a tolerance".into())
+                .help("add `tolerate: N in T`");
+        }
+        one_template(&t.value, t.place, taken, findings)
+    };
+    match (&p.same, &p.distinct) {
+        (None, None) => SubKey::None,
+        (Some(same), None) => SubKey::Same(make(same)),
+        (None, Some(distinct)) => SubKey::Distinct(make(distinct)),
+        (Some(_), Some(distinct)) => {
+            findings.error(
+                distinct.place,
+                "`same` and `distinct` exclude each other".into(),
+            );
+            SubKey::None
+        }
+    }
+}
+
+pub(super) fn lasting(
+    p: &RawPattern,
+    source: Source,
+    findings: &mut Findings<'_>,
+) -> Duration {
+    if let Some(raw) = &p.lasting
+        && !source.is_state()
+    {
+        findings
+            .error(raw.place, format!("{source} tells events, not states"))
+            .help("use `tolerate: N in T` to tolerate events");
+    }
+    duration(p.lasting.as_ref(), Duration::ZERO, findings)
+}
+
+pub(super) fn proofs(
+    p: &RawPattern,
+    source: Source,
+    opens: bool,
+    findings: &mut Findings<'_>,
+) -> Vec<Proof> {
+    let Some(raw) = &p.clear else {
+        if opens {
+            findings
+                .error_here("the field `clear` is missing".into())
+                .help("say what proves that the fault is gone");
+        }
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for proof in &raw.value {
+        let mut time = |text: &str| {
+            parse_duration(text).unwrap_or_else(|message| {
+                findings.error(proof.place, message);
+                Duration::ZERO
+            })
+        };
+        all.push(match &proof.value {
+            RawProof::Replaced => Proof::Replaced,
+            RawProof::Quiet(t) => Proof::Quiet(time(t)),
+            RawProof::Reboot(t) => Proof::Reboot(time(t)),
+            RawProof::Normal(t) => {
+                let t = time(t);
+                if !source.is_state() {
+                    findings
+                        .error(
+                            proof.place,
+                            format!("{source} tells events, not states"),
+                        )
+                        .help("use `quiet` or `recovered`");
+                }
+                Proof::Normal(t)
+            }
+            RawProof::Recovered(r) => Proof::Recovered {
+                hold: duration(r.hold.as_ref(), Duration::ZERO, findings),
+            },
+        });
+    }
+    let kinds = p.part.iter().flat_map(|p| &p.value.0);
+    let serial = kinds
+        .filter_map(|t| t.split_once('/'))
+        .any(|(kind, _)| !WITHOUT_SERIAL.contains(&kind));
+    if opens && all.is_empty() {
+        findings
+            .error(raw.place, "the list of proofs is empty".into())
+            .help("say what proves that the fault is gone");
+    } else if opens && !serial && all.iter().all(|p| *p == Proof::Replaced) {
+        findings
+            .error(raw.place, "none of its proofs can ever complete".into())
+            .help(
+                "parts of this kind have no serial number; add `quiet`, \
+                 `reboot` or `recovered`",
+            );
+    }
+    if all.len() > 16 {
+        findings.error(raw.place, "more than 16 proofs".into());
+    }
+    all
+}
+
+pub(super) fn escalation(
+    raw: &At<RawEscalation>,
+    taken: &Where,
+    findings: &mut Findings<'_>,
+) -> Escalation {
+    let e = &raw.value;
+    let when = EscalateIf {
+        parts: e.when.parts,
+        under: e
+            .when
+            .under
+            .as_ref()
+            .map(|u| one_template(&u.value, u.place, taken, findings)),
+        count: e.when.count,
+        lasting: e
+            .when
+            .lasting
+            .as_ref()
+            .map(|t| duration(Some(t), Duration::ZERO, findings)),
+        relapses: e.when.relapses,
+    };
+    if when == EscalateIf::default() {
+        findings
+            .error(raw.place, "`if` names no condition".into())
+            .help("parts, count, lasting or relapses");
+    }
+    if when.under.is_some() && when.parts.is_none() {
+        findings.error(raw.place, "`under` goes with `parts`".into());
+    }
+    if let Some(part) = &e.part
+        && (part.value != "{parent}" || when.under.is_none())
+    {
+        findings
+            .error(part.place, "the part of an escalation is the parent".into())
+            .help("write part: \"{parent}\", and `under` in its `if`");
+    }
+    let quarantine = e.then.as_ref().and_then(|t| t.value.quarantine);
+    if e.severity.is_none() && quarantine.is_none() && e.part.is_none() {
+        findings
+            .error(raw.place, "the escalation changes nothing".into())
+            .help("give it a severity, a part or a quarantine");
+    }
+    Escalation {
+        when,
+        severity: e.severity,
+        quarantine,
+        on_parent: e.part.is_some(),
+    }
+}
+
+pub(super) fn settle(p: &RawPattern, findings: &mut Findings<'_>) -> Duration {
+    let fatal = p.severity == Some(Severity::Fatal);
+    let default = if fatal { Duration::ZERO } else { SETTLE };
+    duration(p.settle.as_ref(), default, findings)
+}
+
+pub(super) fn suppresses(
+    p: &RawPattern,
+    known: &Known<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<Arc<str>> {
+    for name in &p.suppresses {
+        if known.names.contains(name.value.as_str()) {
+            continue;
+        }
+        let near = did_you_mean(&name.value, known.names.iter().copied());
+        let help = near.map_or_else(
+            || "name a pattern of any file".to_owned(),
+            |n| format!("did you mean `{n}`?"),
+        );
+        findings
+            .error(name.place, format!("no pattern is named `{}`", name.value))
+            .help(help);
+    }
+    p.suppresses.iter().map(|s| s.value.as_str().into()).collect()
+}
