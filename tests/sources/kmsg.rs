@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use faultline::clock;
 use faultline::patterns::matcher::Matcher;
@@ -126,16 +126,18 @@ impl Drop for Bench {
 struct RealLog {
     writer: File,
     before: String,
-    _one: MutexGuard<'static, ()>,
+    _one: File,
 }
 
 const DEVKMSG: &str = "/proc/sys/kernel/printk_devkmsg";
-static ONE: Mutex<()> = Mutex::new(());
 
 impl RealLog {
     /// `None` where this isn't allowed: not root, or no such device.
     fn take() -> Option<RealLog> {
-        let one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        // Tests may be threads of one process or processes of their own.
+        let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/real-log.lock");
+        let one = File::create(path).unwrap();
+        one.lock().unwrap();
         let writer = File::options().write(true).open("/dev/kmsg").ok();
         let before = fs::read_to_string(DEVKMSG).ok();
         let (Some(writer), Some(before)) = (writer, before) else {
@@ -145,7 +147,8 @@ impl RealLog {
             );
             return None;
         };
-        if fs::write(DEVKMSG, "on").is_err() {
+        // The newline is part of the value (devkmsg_sysctl_set_loglvl).
+        if fs::write(DEVKMSG, "on\n").is_err() {
             crate::not_run::not_run(
                 "the real kernel log",
                 "may not set kernel.printk_devkmsg; needs root",
@@ -156,7 +159,9 @@ impl RealLog {
     }
 
     fn write(&self, text: &str) {
-        (&self.writer).write_all(format!("<14>{text}").as_bytes()).unwrap();
+        // Without its newline a record stays open, unseen, until the next.
+        let line = format!("<14>{text}\n");
+        (&self.writer).write_all(line.as_bytes()).unwrap();
     }
 
     /// The number of the newest record.
@@ -183,7 +188,7 @@ impl RealLog {
 
 impl Drop for RealLog {
     fn drop(&mut self) {
-        fs::write(DEVKMSG, self.before.trim()).unwrap();
+        fs::write(DEVKMSG, &self.before).unwrap();
     }
 }
 
@@ -284,7 +289,8 @@ fn a_record_longer_than_the_buffer_is_counted_and_the_next_one_is_read() {
     let bench = Bench::new(options, &[position], 64);
     let lost = bench.until(newest);
     assert!(lost >= 1);
-    assert_eq!(bench.counter("invalid"), lost);
+    // Long records that were read before the restart are met once more.
+    assert!(bench.counter("invalid") >= lost);
     assert_eq!(bench.counter("observations") + lost, newest - start);
 }
 
