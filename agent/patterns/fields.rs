@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Findings;
 use super::classes;
 use super::diagnostic::did_you_mean;
+use super::field_matcher::{Compare, Expression, FieldMatcher};
 use super::file::RawMatcher;
 use super::located::At;
-use super::matcher::{Compare, Expression, FieldMatcher};
 use crate::observation::{FieldKind, Source};
 
 /// What a checked `where` is made of.

@@ -9,6 +9,7 @@ pub mod classes;
 pub mod compile;
 pub mod diagnostic;
 pub mod examples;
+pub mod field_matcher;
 mod fields;
 pub mod file;
 mod life;
