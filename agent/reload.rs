@@ -2,18 +2,17 @@
 //! version of each file, and reloads when something changes.
 //!
 //! A file with a mistake is refused whole; what it said before stays in
-//! force. Directories are watched, not files, so that the symlink swap of a
+//! force, over a restart too (`kept.rs`). Directories are watched, not files, so that the symlink swap of a
 //! Kubernetes ConfigMap volume is seen like any other change.
 
-use std::collections::BTreeMap;
+mod kept;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
-
-use notify::{RecursiveMode, Watcher};
 
 use crate::patterns::builtin;
 use crate::patterns::compile::compile;
@@ -21,25 +20,21 @@ use crate::patterns::diagnostic::{Diagnostic, Level};
 use crate::patterns::located::Place;
 use crate::patterns::parse::{FILE_MAX, ParsedFile, SourceFile, parse};
 use crate::patterns::set::PatternSet;
+pub use kept::Kept;
+pub use watch::Watch;
 
 /// More files than this in one directory are not read.
 const FILES_MAX: usize = 256;
-
-/// An editor writes a file in several steps, and a ConfigMap swap is several
-/// events; the reload waits until it has been quiet for this long.
-const DEBOUNCE: Duration = Duration::from_millis(200);
-
-/// Network filesystems tell nothing, and a directory may be created later:
-/// without an event the directories are looked at this often.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// One file, and whether it is in force as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileState {
     /// The file as people know it.
     pub name: String,
-    /// What is wrong with it, if its last good version is in force instead.
+    /// What is wrong with it, if it is not in force as it stands.
     pub errors: Vec<Diagnostic>,
+    /// Whether its last good version is in force instead.
+    pub stands_in: bool,
 }
 
 /// What a load came to.
@@ -56,12 +51,42 @@ pub struct Loaded {
 pub struct PatternFiles {
     dirs: Vec<PathBuf>,
     good: BTreeMap<PathBuf, ParsedFile>,
+    /// Where the good ones are kept over a restart.
+    kept: Option<Kept>,
+    /// Whether what was kept has been taken up, or is older than `good`.
+    recalled: bool,
+    /// What could not be read or is bad: files, and directories of them.
+    in_doubt: BTreeSet<PathBuf>,
 }
 
 impl PatternFiles {
     /// Watches these directories; they need not exist.
     pub fn new(dirs: Vec<PathBuf>) -> PatternFiles {
-        PatternFiles { dirs, good: BTreeMap::new() }
+        PatternFiles {
+            dirs,
+            good: BTreeMap::new(),
+            kept: None,
+            recalled: false,
+            in_doubt: BTreeSet::new(),
+        }
+    }
+
+    /// Takes what was last good before the agent ended from `kept`.
+    #[must_use]
+    pub fn remembered_by(mut self, kept: Kept) -> PatternFiles {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// Keeps what is good now for the next start, and says which files had
+    /// no room.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn keep(&self) -> std::io::Result<Vec<PathBuf>> {
+        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
+        let listed = !self.dirs.iter().any(|d| self.in_doubt.contains(d));
+        kept.keep(&self.good, listed.then_some(&self.in_doubt))
     }
 
     /// Reads everything and compiles it with the built-in packs.
@@ -76,26 +101,26 @@ impl PatternFiles {
         }
         let mut errors: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
         let mut fresh = BTreeMap::new();
-        // A directory that can't be read tells nothing of its files.
-        let paths = self.list(&mut errors);
-        for (path, file) in &self.good {
-            if path.parent().is_some_and(|dir| errors.contains_key(dir)) {
-                fresh.insert(path.clone(), file.clone());
-            }
-        }
-        for path in paths {
+        for path in self.list(&mut errors) {
             match read(&path).and_then(|source| parse(&source)) {
                 Ok(file) => {
                     fresh.insert(path, file);
                 }
                 Err(d) => {
-                    errors.insert(path.clone(), vec![d]);
-                    if let Some(old) = self.good.get(&path) {
-                        fresh.insert(path, old.clone());
-                    }
+                    errors.insert(path, vec![d]);
                 }
             }
         }
+        if !errors.is_empty() {
+            self.recall();
+        }
+        // A directory that can't be read tells nothing of its files.
+        let untold = |path: &Path| {
+            errors.contains_key(path)
+                || path.parent().is_some_and(|dir| errors.contains_key(dir))
+        };
+        let old = self.good.iter().filter(|(path, _)| untold(path));
+        fresh.extend(old.map(|(path, file)| (path.clone(), file.clone())));
         let set = loop {
             let all: Vec<ParsedFile> =
                 packs.iter().chain(fresh.values()).cloned().collect();
@@ -107,21 +132,38 @@ impl PatternFiles {
                 }
                 Err(found) if fresh.is_empty() => return Err(found),
                 Err(found) => {
+                    self.recall();
                     self.step_back(&mut fresh, &mut errors, found);
                 }
             }
         };
         self.good = fresh;
+        // From now on this process knows better than what was kept.
+        self.recalled = true;
+        self.in_doubt = errors.keys().cloned().collect();
         let names = self.good.keys().chain(errors.keys());
-        let names: std::collections::BTreeSet<&PathBuf> = names.collect();
+        let names: BTreeSet<&PathBuf> = names.collect();
         let files = names
             .into_iter()
             .map(|path| FileState {
                 name: path.display().to_string(),
                 errors: errors.get(path).cloned().unwrap_or_default(),
+                stands_in: errors.contains_key(path)
+                    && self.good.contains_key(path),
             })
             .collect();
         Ok(Loaded { set: Arc::new(set), files })
+    }
+
+    /// Takes up what was last good before the agent ended; only a start that
+    /// finds a mistake needs it.
+    fn recall(&mut self) {
+        if std::mem::replace(&mut self.recalled, true) {
+            return;
+        }
+        if let Some(kept) = &self.kept {
+            self.good = kept.all();
+        }
     }
 
     /// Puts the last good version in the place of each file that is to
@@ -261,55 +303,6 @@ pub fn read(path: &Path) -> Result<SourceFile, Diagnostic> {
     Ok(SourceFile { name: path.display().to_string(), text, builtin: false })
 }
 
-/// Tells when something in the directories may have changed.
-pub struct Watch {
-    events: Receiver<()>,
-    watcher: Option<notify::RecommendedWatcher>,
-    dirs: Vec<PathBuf>,
-    watched: Vec<PathBuf>,
-}
-
-impl Watch {
-    /// Begins to watch; what cannot be watched is looked at now and then.
-    pub fn new(dirs: Vec<PathBuf>) -> Watch {
-        let (tx, events) = channel();
-        let watcher = notify::recommended_watcher(move |_event| {
-            // The receiver is gone only when the agent is ending.
-            let _ = tx.send(());
-        });
-        let mut watch =
-            Watch { events, watcher: watcher.ok(), dirs, watched: vec![] };
-        watch.cover();
-        watch
-    }
-
-    /// Watches each directory that exists and is not watched yet.
-    fn cover(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        self.watched.retain(|d| d.is_dir());
-        for dir in &self.dirs {
-            if !self.watched.contains(dir)
-                && watcher.watch(dir, RecursiveMode::NonRecursive).is_ok()
-            {
-                self.watched.push(dir.clone());
-            }
-        }
-    }
-
-    /// Waits until something may have changed, or it is time to look.
-    pub fn wait(&mut self) {
-        self.cover();
-        match self.events.recv_timeout(LOOK_EVERY) {
-            Ok(()) => while self.events.recv_timeout(DEBOUNCE).is_ok() {},
-            Err(RecvTimeoutError::Timeout) => {}
-            // Without a watcher there are no events; look now and then.
-            Err(RecvTimeoutError::Disconnected) => {
-                std::thread::sleep(LOOK_EVERY);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +335,49 @@ mod tests {
 
         fs::remove_file(&path).unwrap();
         assert!(load(&mut files).set.get("mine").is_none());
+    }
+
+    #[test]
+    fn a_file_that_is_bad_at_a_restart_says_what_it_last_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.yaml");
+        let disables = "  - { name: kernel-oom, disabled: true }\n";
+        fs::write(&path, format!("{GOOD}{disables}")).unwrap();
+        let start = || {
+            let files = PatternFiles::new(vec![dir.path().into()]);
+            files.remembered_by(Kept::new(state.path()))
+        };
+        let mut files = start();
+        let first = load(&mut files);
+        assert!(first.set.get("kernel-oom").is_none());
+        assert_eq!(files.keep().unwrap(), [""; 0].map(PathBuf::from));
+        // One mistake of the text alone, and one that only shows among
+        // all patterns.
+        let unknown = GOOD.replace("severity", "serverity");
+        let circular =
+            GOOD.replace("    part", "    suppresses: [x]\n    part");
+        for bad in [unknown, circular] {
+            fs::write(&path, bad).unwrap();
+            let mut files = start();
+            let again = load(&mut files);
+            assert_eq!(again.set.hash, first.set.hash);
+            assert!(!again.set.incomplete);
+            assert!(again.files[0].stands_in);
+            assert!(!again.files[0].errors.is_empty());
+            files.keep().unwrap();
+        }
+        // Taken away on purpose, it says nothing any more.
+        fs::remove_file(&path).unwrap();
+        fs::write(dir.path().join("other.yaml"), "no\n").unwrap();
+        let mut files = start();
+        let gone = load(&mut files);
+        assert!(gone.set.get("kernel-oom").is_some());
+        files.keep().unwrap();
+        assert_eq!(
+            fs::read_dir(state.path().join("patterns")).unwrap().count(),
+            0
+        );
     }
 
     #[test]

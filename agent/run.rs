@@ -153,8 +153,11 @@ fn assemble(
     // The disk works while the patterns compile.
     let store = Arc::new(Store::start(config.state_dir.clone(), machine));
     let metrics = Arc::new(Metrics::new());
-    let mut patterns =
-        Patterns::new(config.patterns.clone(), Arc::clone(&metrics));
+    let mut patterns = Patterns::new(
+        config.patterns.clone(),
+        &config.state_dir,
+        Arc::clone(&metrics),
+    );
     let set = patterns.load().map_err(Error::Start)?;
     let identity = Identity {
         node: config.node_name(std::env::var("NODE_NAME").ok()),
@@ -193,6 +196,7 @@ fn assemble(
         cell: Arc::clone(&shared.patterns),
         stats: Arc::clone(&shared.stats),
         unexplained: Arc::clone(&shared.unexplained),
+        rejections: patterns.rejections(),
         store,
         recent: Arc::new(Recent::default()),
         metrics,

@@ -36,10 +36,13 @@ pub fn run(
     }
     let (faults, teller) = known::faults(&config)?;
     let raised: Vec<_> = faults.iter().filter(|f| is_raised(f)).collect();
-    let down = match teller {
-        Teller::Agent => sources_down(&config.socket),
-        Teller::Store(_) => Vec::new(),
+    // A node that can't be asked has told its faults all the same.
+    let node = match teller {
+        Teller::Agent => client::get(&config.socket, "/api/v1/node").ok(),
+        Teller::Store(_) => None,
     };
+    let node = node.unwrap_or_default();
+    let (down, rejected) = (sources_down(&node), patterns_rejected(&node));
     // Nothing found where nobody looks is no good news.
     let blind = teller != Teller::Agent || !down.is_empty();
     let exit =
@@ -54,6 +57,7 @@ pub fn run(
             "from": teller.word(),
             "warning": teller.warning(),
             "sources_down": down,
+            "patterns_rejected": rejected,
             "faults": shown,
         }))?;
         return Ok(exit);
@@ -62,7 +66,7 @@ pub fn run(
         out.ink(Ink::Yellow, super::escape::escape(&warning))?;
         out.line("")?;
     }
-    for reason in &down {
+    for reason in down.iter().chain(&rejected) {
         out.ink(Ink::Yellow, super::escape::escape(reason))?;
         out.line("")?;
     }
@@ -172,16 +176,28 @@ fn footer(
     out.line("")
 }
 
+fn text(value: &Value, key: &str) -> String {
+    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The pattern files that are not in force as they stand.
+fn patterns_rejected(node: &Value) -> Vec<String> {
+    let rejected = node.pointer("/patterns/rejected").and_then(Value::as_array);
+    let one = |file: &Value| {
+        let stands_in = file.get("last_good_in_force");
+        let instead = match stands_in.and_then(Value::as_bool) {
+            Some(true) => "its last good version is in force",
+            _ => "nothing of it is in force",
+        };
+        let name = text(file, "file");
+        format!("rejected: {name}; {instead}: faultline check {name}")
+    };
+    rejected.into_iter().flatten().map(one).collect()
+}
+
 /// The sources that should be readable and are not, each with the reason.
-fn sources_down(socket: &std::path::Path) -> Vec<String> {
-    // A node that can't be asked has told its faults all the same.
-    let Ok(node) = client::get(socket, "/api/v1/node") else {
-        return Vec::new();
-    };
+fn sources_down(node: &Value) -> Vec<String> {
     let sources = node.get("sources").and_then(Value::as_array);
-    let text = |s: &Value, key: &str| {
-        s.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
     sources
         .into_iter()
         .flatten()

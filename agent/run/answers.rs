@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde_json::{Value, json};
 
 use super::keeper::Keeper;
+use super::patterns::Rejected;
 use crate::patterns::set::{Pattern, Stage};
 use crate::queue::Query;
 use crate::signal::Health;
@@ -50,10 +51,22 @@ impl Keeper {
             "patterns": {
                 "count": patterns.patterns.len(),
                 "hash": format!("{:016x}", patterns.hash),
+                "rejected": self.rejected(),
             },
             "sources": self.sources(),
             "store": { "durable": store.durable, "reason": store.reason },
         })
+    }
+
+    fn rejected(&self) -> Vec<Value> {
+        let one = |file: Rejected| {
+            json!({
+                "file": file.file,
+                "reason": file.reason,
+                "last_good_in_force": file.stands_in,
+            })
+        };
+        self.rejections.all().into_iter().map(one).collect()
     }
 
     fn sources(&self) -> Vec<Value> {

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::patterns::Rejections;
 use crate::clock;
 use crate::config::Mode;
 use crate::ledger::fault::{Fault, Phase};
@@ -58,6 +59,8 @@ pub struct Keeper {
     pub stats: Arc<Stats>,
     /// What no pattern takes.
     pub unexplained: Arc<Unexplained>,
+    /// The pattern files that are not in force as they stand.
+    pub rejections: Rejections,
     /// The store.
     pub store: Arc<Store>,
     /// The latest changes.

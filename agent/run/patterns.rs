@@ -3,17 +3,46 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_notify::NotifyState;
 
 use super::tell_manager;
 use crate::patterns::set::PatternSet;
 use crate::queue::Message;
-use crate::reload::{FileState, PatternFiles, Watch, list};
+use crate::reload::{FileState, Kept, PatternFiles, Watch, list};
 use crate::sinks::metrics::Metrics;
+
+/// How many bytes of a file's mistakes the API shows; the log has them all.
+const REASON_MAX: usize = 2048;
+
+/// A file that is not in force as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The file.
+    pub file: String,
+    /// Its mistakes.
+    pub reason: String,
+    /// Whether its last good version is in force instead.
+    pub stands_in: bool,
+}
+
+/// The rejected files as the API shows them.
+#[derive(Clone, Debug, Default)]
+pub struct Rejections(Arc<Mutex<Vec<Rejected>>>);
+
+impl Rejections {
+    /// The files rejected at the last load.
+    pub fn all(&self) -> Vec<Rejected> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, all: Vec<Rejected>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+}
 
 /// The files, and what has been said of them.
 #[derive(Debug)]
@@ -23,6 +52,9 @@ pub struct Patterns {
     metrics: Arc<Metrics>,
     /// The rejected files, each with the errors that were logged.
     told: BTreeMap<String, String>,
+    rejections: Rejections,
+    /// Why the good versions were not kept, as logged.
+    not_kept: Option<String>,
     /// What the directories looked like before the last load.
     seen: Vec<Look>,
 }
@@ -31,11 +63,28 @@ pub struct Patterns {
 type Look = (PathBuf, Option<(u64, u64, u64, i64, i64)>);
 
 impl Patterns {
-    /// The files of these directories; nothing is read yet.
-    pub fn new(directories: Vec<PathBuf>, metrics: Arc<Metrics>) -> Patterns {
+    /// The files of these directories, whose last good versions are kept in
+    /// `state_dir`; nothing is read yet.
+    pub fn new(
+        directories: Vec<PathBuf>,
+        state_dir: &Path,
+        metrics: Arc<Metrics>,
+    ) -> Patterns {
         let files = PatternFiles::new(directories.clone());
-        let (told, seen) = (BTreeMap::new(), Vec::new());
-        Patterns { directories, files, metrics, told, seen }
+        Patterns {
+            directories,
+            files: files.remembered_by(Kept::new(state_dir)),
+            metrics,
+            told: BTreeMap::new(),
+            rejections: Rejections::default(),
+            not_kept: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Where the rejected files can be read.
+    pub fn rejections(&self) -> Rejections {
+        self.rejections.clone()
     }
 
     /// Loads everything and says which files are not in force as they stand.
@@ -58,6 +107,7 @@ impl Patterns {
 
     fn tell(&mut self, files: &[FileState]) {
         let mut told = BTreeMap::new();
+        let mut rejections = Vec::new();
         for file in files.iter().filter(|f| !f.errors.is_empty()) {
             let errors: Vec<_> =
                 file.errors.iter().map(|e| e.to_string()).collect();
@@ -66,16 +116,45 @@ impl Patterns {
                 tracing::error!(
                     file = file.name,
                     reason = errors,
-                    "a pattern file is rejected; its last good version, if \
-                     there is one, stays in force"
+                    "a pattern file is rejected; {}",
+                    instead(file.stands_in)
                 );
             }
+            let end = errors.floor_char_boundary(REASON_MAX);
+            rejections.push(Rejected {
+                file: file.name.clone(),
+                reason: errors[..end].to_owned(),
+                stands_in: file.stands_in,
+            });
             told.insert(file.name.clone(), errors);
         }
+        self.rejections.replace(rejections);
         for file in self.told.keys().filter(|f| !told.contains_key(*f)) {
             tracing::info!(file, "a pattern file is good again, or gone");
         }
         self.told = told;
+    }
+
+    /// Keeps the good versions for a start that finds bad ones.
+    fn keep(&mut self) {
+        let not_kept = match self.files.keep() {
+            Ok(left_out) if left_out.is_empty() => None,
+            Ok(left_out) => Some(format!(
+                "there is no room for {} of them, the first is {}",
+                left_out.len(),
+                left_out[0].display()
+            )),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(reason) = &not_kept
+            && self.not_kept.as_ref() != Some(reason)
+        {
+            tracing::warn!(
+                reason,
+                "the good pattern files can't be kept for a restart"
+            );
+        }
+        self.not_kept = not_kept;
     }
 
     /// What the directories look like, without reading any file.
@@ -110,6 +189,8 @@ impl Patterns {
         let mut watch = Watch::new(self.directories.clone());
         let mut hash = hash;
         builder.spawn(move || {
+            // Not before: a disk that hangs must not delay the start.
+            self.keep();
             loop {
                 // Loading costs as much as all the rest of an idle minute.
                 if self.look() != self.seen
@@ -133,7 +214,16 @@ impl Patterns {
                 return None;
             }
         };
+        self.keep();
         (std::mem::replace(hash, set.hash) != set.hash).then_some(set)
+    }
+}
+
+/// What is in force in place of a rejected file.
+fn instead(stands_in: bool) -> &'static str {
+    match stands_in {
+        true => "its last good version stays in force",
+        false => "nothing of it is in force: no good version is known",
     }
 }
 

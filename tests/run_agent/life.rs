@@ -217,6 +217,40 @@ fn a_broken_pattern_file_shows_and_the_last_good_version_stays() {
 }
 
 #[test]
+fn a_file_that_is_bad_at_a_restart_still_disables_and_still_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let dev = unique("bad");
+    let line = format!("<3>faultline drill: {dev} failed");
+    if !kernel_says(std::slice::from_ref(&line)) {
+        return;
+    }
+    let file = directory.path().join("patterns/drill.yaml");
+    let good = fs::read_to_string(&file).unwrap();
+    let good = format!("{good}  - {{ name: kernel-oom, disabled: true }}\n");
+    fs::write(&file, &good).unwrap();
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    agent.until(|a| a.count_of(&dev) == Some(1));
+    assert_eq!(agent.stop(), Some(0));
+
+    fs::write(&file, good.replace("severity", "serverity")).unwrap();
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("its last good version stays in force");
+    agent.log_line("faultline runs");
+    let (_, patterns) = agent.get("/api/v1/patterns");
+    assert!(!patterns.contains("\"kernel-oom\""));
+    assert!(kernel_says(&[line]));
+    agent.until(|a| a.count_of(&dev) == Some(2));
+    let (_, node) = agent.get("/api/v1/node");
+    assert!(node.contains("\"last_good_in_force\":true"), "{node}");
+    let series =
+        format!("faultline_pattern_file_valid{{file=\"{}\"}}", file.display());
+    assert_eq!(agent.metric(&series), Some(0.0));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_second_agent_on_the_same_socket_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let agent = Agent::start(directory.path(), NOTHING);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Check;
 use crate::cli::{Global, client};
 use crate::config::Config;
-use crate::reload::PatternFiles;
+use crate::reload::{Kept, PatternFiles};
 
 /// The checks of the agent's own things.
 pub fn checks(global: &Global, root: &Path) -> Vec<Check> {
@@ -46,7 +46,9 @@ fn configuration(global: &Global) -> Check {
 
 fn patterns(config: &Config) -> Check {
     let name = "patterns";
-    let loaded = match PatternFiles::new(config.patterns.clone()).load() {
+    let files = PatternFiles::new(config.patterns.clone());
+    let kept = Kept::new(&config.state_dir);
+    let loaded = match files.remembered_by(kept).load() {
         Ok(loaded) => loaded,
         Err(found) => {
             let first = found.first().map(ToString::to_string);
@@ -62,11 +64,13 @@ fn patterns(config: &Config) -> Check {
         loaded.files.iter().filter(|f| !f.errors.is_empty()).collect();
     let own = loaded.files.len();
     if let Some(first) = broken.first() {
+        let stand_ins = broken.iter().filter(|f| f.stands_in).count();
         return Check::bad(
             name,
             format!(
-                "{count} in force; {} of {own} own file(s) have mistakes, the \
-                 first is {}",
+                "{count} in force; {} of {own} own file(s) have mistakes (of \
+                 {stand_ins} the last good version is in force), the first \
+                 is {}",
                 broken.len(),
                 first.name
             ),
