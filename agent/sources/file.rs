@@ -340,6 +340,8 @@ impl Followed {
         Counters::add(&counters.observations, observations);
         let matches = std::mem::take(&mut matching.matches);
         Counters::add(&counters.matches, matches);
+        let invalid = std::mem::take(&mut matching.invalid);
+        Counters::add(&counters.invalid, invalid);
         let events = std::mem::take(&mut matching.events);
         let mark = self.tail.mark();
         let now = matching.now.boot;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jiff::tz::TimeZone;
 
+use super::guard::guarded;
 use super::text::{Line, Reader, Time};
 use super::{Context, forward};
 use crate::kernel::KernelRecord;
@@ -24,6 +25,8 @@ pub(super) struct Matching {
     pub(super) caught_up: bool,
     pub(super) observations: u64,
     pub(super) matches: u64,
+    /// Lines that were skipped because they made the agent panic.
+    pub(super) invalid: u64,
 }
 
 impl Matching {
@@ -38,16 +41,31 @@ impl Matching {
             caught_up: false,
             observations: 0,
             matches: 0,
+            invalid: 0,
         }
     }
 
     /// Matches one line; says whether a pattern took it.
     pub(super) fn line(&mut self, raw: &[u8], context: &Context) -> bool {
         let before = self.matches;
+        guarded("file", raw, || self.take(raw, context))
+            .unwrap_or_else(|| self.skip());
+        self.matches > before
+    }
+
+    /// Goes on behind a line that panicked.
+    #[cold]
+    fn skip(&mut self) {
+        self.invalid += 1;
+        self.reader = Reader::new(self.now.wall, TimeZone::system());
+        self.scratch = Scratch::default();
+    }
+
+    fn take(&mut self, raw: &[u8], context: &Context) {
         if !self.kernel {
             let stated = self.reader.time_of(raw);
             self.observe(raw, stated, context);
-            return self.matches > before;
+            return;
         }
         self.observations += 1;
         let mut reader = self.taken_reader();
@@ -55,11 +73,16 @@ impl Matching {
             self.kernel_line(line, context);
         }
         self.reader = reader;
-        self.matches > before
     }
 
     /// There is no more for now.
     pub(super) fn end(&mut self, context: &Context) {
+        let end = || self.end_of_text(context);
+        guarded("file", b"the end of the text", end)
+            .unwrap_or_else(|| self.skip());
+    }
+
+    fn end_of_text(&mut self, context: &Context) {
         if self.kernel {
             let mut reader = self.taken_reader();
             while let Some(line) = reader.end() {
@@ -122,6 +145,28 @@ impl Matching {
         match stated {
             Time::Wall(time) if time <= self.now.wall => (time, false),
             _ => (self.now.wall, !self.caught_up),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guard::tests::{BAD, context};
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_line_that_panics_is_skipped_and_the_next_one_read() {
+        let (context, _messages) = context(Source::File);
+        for kernel in [false, true] {
+            let path = Path::new("/var/log/messages");
+            let mut matching = Matching::new(path, kernel, clock::now());
+            for text in ["one", BAD, "three"] {
+                let line = format!("Jan  2 15:04:05 h kernel: {text}");
+                assert!(!matching.line(line.as_bytes(), &context));
+            }
+            matching.end(&context);
+            assert_eq!((matching.observations, matching.invalid), (2, 1));
         }
     }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file_lines::Lines;
 use super::forward;
+use super::guard::guarded;
 use super::journal_entry::Entry;
 use super::stop::{Woken, wait};
 use super::{Context, Counters, End, Failure};
@@ -334,7 +335,11 @@ impl<'c> Reading<'c> {
             let empty = Lines::default();
             let mut lines = std::mem::replace(&mut self.lines, empty);
             // An entry that was cut is no JSON any more, and counted as that.
-            lines.feed(&buffer[..n], |line| self.line(line));
+            lines.feed(&buffer[..n], |line| {
+                if guarded(ID, line, || self.line(line)).is_none() {
+                    self.skip(line);
+                }
+            });
             self.lines = lines;
         }
         self.counters.succeeded(self.now.wall);
@@ -357,6 +362,20 @@ impl<'c> Reading<'c> {
         }
         if !entry.cursor.is_empty() {
             self.cursor = entry.cursor;
+        }
+    }
+
+    /// Goes on behind an entry that made [`Reading::line`] panic.
+    #[cold]
+    fn skip(&mut self, line: &[u8]) {
+        self.invalid += 1;
+        self.scratch = Scratch::default();
+        // Its cursor, unless it is the entry itself that can't be parsed.
+        let entry = guarded(ID, b"", || Entry::from_json(line)).flatten();
+        if let Some(cursor) = entry.map(|entry| entry.cursor)
+            && !cursor.is_empty()
+        {
+            self.cursor = cursor;
         }
     }
 

@@ -23,6 +23,7 @@ use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
 use super::forward;
+use super::guard::guarded;
 use super::kmsg_cont::Fragments;
 use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
@@ -264,7 +265,10 @@ impl<'c> Reading<'c> {
             let error = match file.read(buffer) {
                 Ok(0) => return Err(Failure("the log has ended".into())),
                 Ok(n) => {
-                    self.take(&buffer[..n]);
+                    let raw = &buffer[..n];
+                    if guarded("kmsg", raw, || self.take(raw)).is_none() {
+                        self.skip(raw);
+                    }
                     if self.batch.events.len() >= EVENTS_MAX {
                         return Ok(Drained::Full);
                     }
@@ -300,6 +304,19 @@ impl<'c> Reading<'c> {
         self.batch.lost += lost;
         self.batch.events.push(Event::Gap { lost });
         self.fragments.clear();
+    }
+
+    /// Goes on behind a record that made [`Reading::take`] panic.
+    #[cold]
+    fn skip(&mut self, raw: &[u8]) {
+        self.batch.invalid += 1;
+        self.fragments.clear();
+        self.scratch = Scratch::default();
+        // Its number is the first thing that is looked at.
+        if let Ok(record) = parse(raw) {
+            self.expected = Some(record.seq.saturating_add(1));
+            self.last = Some(record.seq);
+        }
     }
 
     /// Takes what one read gave.
@@ -407,3 +424,7 @@ impl<'c> Reading<'c> {
         Ok(self.context.send(&self.id, batch.events, position)?)
     }
 }
+
+#[cfg(test)]
+#[path = "kmsg_tests.rs"]
+mod tests;

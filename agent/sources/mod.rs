@@ -14,6 +14,7 @@ mod file_match;
 pub mod file_tail;
 mod file_watch;
 pub mod forward;
+mod guard;
 pub mod journal;
 pub mod journal_entry;
 pub mod kmsg;

@@ -323,22 +323,8 @@ mod tests {
 
     #[test]
     fn a_source_that_fails_takes_its_instances_down() {
-        let (queue, receiver) = crate::queue::queue();
-        let set = crate::patterns::set::PatternSet {
-            patterns: BTreeMap::new(),
-            matcher: Default::default(),
-            hash: 0,
-            incomplete: false,
-        };
-        let shared = Shared {
-            queue,
-            patterns: Arc::new(PatternsCell::new(Arc::new(set))),
-            stats: Default::default(),
-            unexplained: Default::default(),
-            stop: Stop::new().unwrap(),
-            once: false,
-        };
-        let mut context = Context::new(Source::File, &shared, BTreeMap::new());
+        let (mut context, receiver) =
+            super::super::guard::tests::context(Source::File);
         let (file, one) = (SourceId::from("file"), SourceId::from("file:/a"));
         context.up(&file).unwrap();
         context.up(&one).unwrap();
