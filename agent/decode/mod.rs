@@ -4,4 +4,5 @@
 //! values come from outside and may be anything; nothing panics on them, and
 //! every text that is made of them is bounded.
 
+pub mod mce;
 pub mod trace;
