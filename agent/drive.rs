@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::forms::form_of;
 use crate::kernel::KernelRecord;
 use crate::ledger::{Change, Input, Ledger, Options};
-use crate::observation::Source;
+use crate::observation::{Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
+use crate::patterns::observed::observe;
 use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Event, Health, SourceId};
 use crate::time::{BootId, Now, Timestamp, Uptime};
@@ -109,6 +110,21 @@ impl Drive {
         let taken =
             set.matcher.observe_kernel(&record, &mut self.scratch, &mut events);
         self.events(taken, events)
+    }
+
+    /// Offers one observation of a source other than kernel text, at the
+    /// present time.
+    pub fn observe(
+        &mut self,
+        source: Source,
+        fields: &[(&'static str, Value<'_>)],
+    ) -> Outcome {
+        let set = self.ledger.patterns().clone();
+        let (time, scratch) = (self.now.wall, &mut self.scratch);
+        let (taken, events) =
+            observe(&set.matcher, source, fields, time, scratch);
+        let changes = self.batch(source, events.clone());
+        Outcome { taken, events, changes }
     }
 
     /// Steps the ledger with what a text came to.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+mod fields;
+
 /// Where observations come from.
 #[derive(
     Clone,
@@ -32,14 +34,42 @@ pub enum Source {
     Journal,
     /// Log files.
     File,
+    /// Machine checks, from their registers.
+    Mce,
+    /// Memory errors that the kernel's EDAC drivers count and decode.
+    Edac,
+    /// PCIe errors (Advanced Error Reporting).
+    Aer,
+    /// Disks: their state, their own health logs.
+    Disk,
     /// Mounted filesystems, from `/proc/self/mountinfo`.
     Mount,
+    /// Software RAID arrays and their members.
+    Raid,
+    /// PCIe links: their width and speed against what both ends can do.
+    Pcie,
+    /// The node as a whole: memory taken out of use, throttling, CPUs.
+    Host,
+    /// The census of parts.
+    Inventory,
 }
 
 impl Source {
     /// Every source, in the order in which they are listed to people.
-    pub const ALL: [Source; 4] =
-        [Source::Kmsg, Source::Journal, Source::File, Source::Mount];
+    pub const ALL: [Source; 12] = [
+        Source::Kmsg,
+        Source::Journal,
+        Source::File,
+        Source::Mce,
+        Source::Edac,
+        Source::Aer,
+        Source::Disk,
+        Source::Mount,
+        Source::Raid,
+        Source::Pcie,
+        Source::Host,
+        Source::Inventory,
+    ];
 
     /// The name used in pattern files, metrics and messages.
     pub fn name(self) -> &'static str {
@@ -47,24 +77,45 @@ impl Source {
             Source::Kmsg => "kmsg",
             Source::Journal => "journal",
             Source::File => "file",
+            Source::Mce => "mce",
+            Source::Edac => "edac",
+            Source::Aer => "aer",
+            Source::Disk => "disk",
             Source::Mount => "mount",
+            Source::Raid => "raid",
+            Source::Pcie => "pcie",
+            Source::Host => "host",
+            Source::Inventory => "inventory",
         }
     }
 
     /// Whether it tells how something *is* (true) or that something
     /// *happened* (false).
     pub fn is_state(self) -> bool {
-        matches!(self, Source::Mount)
+        match self {
+            Source::Kmsg
+            | Source::Journal
+            | Source::File
+            | Source::Mce
+            | Source::Edac
+            | Source::Aer => false,
+            Source::Disk
+            | Source::Mount
+            | Source::Raid
+            | Source::Pcie
+            | Source::Host
+            | Source::Inventory => true,
+        }
     }
 
     /// The fields its observations have.
     pub fn fields(self) -> &'static [FieldSpec] {
-        match self {
-            Source::Kmsg => KMSG,
-            Source::Journal => JOURNAL,
-            Source::File => FILE,
-            Source::Mount => MOUNT,
-        }
+        fields::of(self)
+    }
+
+    /// The field of that name.
+    pub fn field(self, name: &str) -> Option<&'static FieldSpec> {
+        self.fields().iter().find(|spec| spec.name == name)
     }
 }
 
@@ -102,50 +153,14 @@ pub struct FieldSpec {
 pub const LEVELS: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-const fn text(name: &'static str, doc: &'static str) -> FieldSpec {
-    FieldSpec { name, kind: FieldKind::Text, doc }
-}
+/// The field that says what an observation of a state source is about, where
+/// a source tells of things of several kinds: a pattern that names another
+/// kind has nothing to say of it.
+pub const KIND: &str = "kind";
 
-const LEVEL: FieldSpec = FieldSpec {
-    name: "level",
-    kind: FieldKind::Word(&LEVELS),
-    doc: "the log level, emerg to debug",
-};
-
-const KMSG: &[FieldSpec] = &[
-    text("message", "the message as the kernel printed it, a line at a time"),
-    LEVEL,
-    text("subsystem", "the record's SUBSYSTEM="),
-    text("device", "the record's DEVICE="),
-    FieldSpec {
-        name: "form",
-        kind: FieldKind::Word(crate::forms::NAMES),
-        doc: "the kernel's form that carries text chosen by users, or none",
-    },
-];
-
-const JOURNAL: &[FieldSpec] = &[
-    text("message", "the entry's MESSAGE"),
-    text("unit", "the systemd unit"),
-    text("identifier", "the syslog identifier"),
-    LEVEL,
-];
-
-const FILE: &[FieldSpec] = &[
-    text("message", "the line, without its newline"),
-    text("path", "the file it stands in"),
-];
-
-const MOUNT: &[FieldSpec] = &[
-    text("mountpoint", "where it is mounted"),
-    text("device", "what is mounted, without /dev/"),
-    text("fstype", "the filesystem's type"),
-    FieldSpec {
-        name: "readonly",
-        kind: FieldKind::Flag,
-        doc: "whether the superblock is read-only",
-    },
-];
+/// The field by which an event source says that what it saw happened before
+/// the present boot.
+pub const HISTORY: &str = "history";
 
 /// The value of one field.
 #[derive(Clone, Copy, Debug, PartialEq)]

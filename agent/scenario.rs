@@ -10,6 +10,7 @@ use crate::patterns::diagnostic::{Diagnostic, Level};
 use crate::patterns::examples::Outcome;
 use crate::patterns::file::RawScenario;
 use crate::patterns::located::Place;
+use crate::patterns::observed;
 use crate::patterns::parse::ParsedFile;
 use crate::patterns::set::PatternSet;
 use crate::time::{Timestamp, parse_duration};
@@ -73,6 +74,16 @@ fn live(
         }
         if let Some(line) = &step.line {
             life.take(drive.kernel_text(line.as_bytes(), None).changes);
+        }
+        if !step.observation.is_empty() {
+            let place = step.at.place;
+            let Some(source) = step.source else {
+                let message = "an observation needs its `source`".to_owned();
+                return Err((place, message));
+            };
+            let fields = observed::fields(source, &step.observation);
+            let fields = fields.map_err(|message| (place, message))?;
+            life.take(drive.observe(source, &fields).changes);
         }
     }
     Ok(life)

@@ -5,11 +5,12 @@ use super::diagnostic::{Diagnostic, Level};
 use super::file::{RawExample, RawGives, RawMatcher, RawPattern};
 use super::located::Place;
 use super::matcher::{Scratch, Taken};
+use super::observed;
 use super::parse::ParsedFile;
 use super::set::PatternSet;
 use crate::forms::form_of;
 use crate::kernel::KernelRecord;
-use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::observation::{LEVELS, Source, Value};
 use crate::signal::{Effect, Event, Signal};
 use crate::time::Timestamp;
 
@@ -173,6 +174,9 @@ fn observe(
         _ => "",
     };
     if source == Source::Kmsg {
+        if !example.observation.is_empty() {
+            return Err("kernel text is shown by its `line`".into());
+        }
         let level = LEVELS.iter().position(|l| *l == text("level"));
         let taken = set.matcher.observe_kernel(
             &KernelRecord {
@@ -190,33 +194,12 @@ fn observe(
         );
         return Ok((taken, out));
     }
-    let mut fields = vec![("message", Value::Text(line.as_bytes()))];
-    for spec in source.fields() {
-        let value = match example.fields.get(spec.name) {
-            Some(RawMatcher::Text(t)) => match spec.kind {
-                crate::observation::FieldKind::Word(_) => Value::Word(t),
-                _ => Value::Text(t.as_bytes()),
-            },
-            Some(RawMatcher::Flag(b)) => Value::Flag(*b),
-            Some(RawMatcher::Number(n)) => Value::Number(*n),
-            Some(RawMatcher::List(_)) => {
-                return Err(format!("`{}` takes one value", spec.name));
-            }
-            None => continue,
-        };
-        fields.push((spec.name, value));
+    let mut fields = observed::fields(source, &example.fields)?;
+    fields.extend(observed::fields(source, &example.observation)?);
+    if let Some(line) = &example.line {
+        fields.push(("message", Value::Text(line.as_bytes())));
     }
-    let observation = Observation {
-        patterns: source,
-        time: Timestamp::default(),
-        approximate: false,
-        injected: false,
-        fields: &fields,
-    };
-    if source.is_state() {
-        set.matcher.observe_state(&observation, &mut out);
-        return Ok((Taken::Taken, out));
-    }
-    let taken = set.matcher.observe(&observation, &mut scratch, &mut out);
-    Ok((taken, out))
+    let time = Timestamp::default();
+    let matcher = &set.matcher;
+    Ok(observed::observe(matcher, source, &fields, time, &mut scratch))
 }

@@ -86,6 +86,16 @@ impl Expression {
 }
 
 impl FieldMatcher {
+    /// The field it looks at.
+    pub(super) fn field(&self) -> &'static str {
+        match self {
+            FieldMatcher::Expression(field, _)
+            | FieldMatcher::Words(field, _)
+            | FieldMatcher::Number(field, _)
+            | FieldMatcher::Flag(field, _) => field,
+        }
+    }
+
     pub(super) fn holds(&self, observation: &Observation<'_>) -> bool {
         match self {
             FieldMatcher::Expression(field, expression) => {

@@ -185,6 +185,9 @@ pub struct RawExample {
     /// Further fields of the observation.
     #[serde(default)]
     pub fields: BTreeMap<String, RawMatcher>,
+    /// The fields of an observation of a source that has no text.
+    #[serde(default)]
+    pub observation: BTreeMap<String, RawMatcher>,
     /// What it gives.
     pub gives: RawGives,
 }
@@ -232,6 +235,11 @@ pub struct RawStep {
     pub at: At<String>,
     /// A line of kernel text.
     pub line: Option<String>,
+    /// The source of an `observation`.
+    pub source: Option<Source>,
+    /// The fields of an observation of that source.
+    #[serde(default)]
+    pub observation: BTreeMap<String, RawMatcher>,
     /// The machine boots again.
     #[serde(default)]
     pub boot: bool,

@@ -17,7 +17,7 @@ use super::literals::Literals;
 use super::set::{Pattern, SubKey};
 use super::template::Template;
 use crate::kernel::KernelRecord;
-use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::observation::{HISTORY, KIND, LEVELS, Observation, Source, Value};
 use crate::parts::ids::PartId;
 use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth};
 
@@ -101,7 +101,11 @@ impl Group {
                 by_literal.entry(literal).or_default().push(i);
             }
         }
-        let literals = Literals::new(by_literal)?;
+        // The tables of an empty one would be 12 KiB for nothing.
+        let literals = match by_literal.is_empty() {
+            true => Literals::default(),
+            false => Literals::new(by_literal)?,
+        };
         rules.shrink_to_fit();
         Ok(Group { rules, always, literals })
     }
@@ -150,7 +154,8 @@ pub struct Matcher {
     formed: Group,
     journal: Group,
     file: Group,
-    mount: Group,
+    /// The sources that have no text, those of which there are rules.
+    others: BTreeMap<Source, Group>,
     /// The pattern whose lines the kernel's rate limit of this function hides.
     callbacks: BTreeMap<String, Arc<str>>,
 }
@@ -167,7 +172,8 @@ impl Matcher {
         let mut kernel = Vec::new();
         let mut blocks = Vec::new();
         let mut formed = Vec::new();
-        let (mut journal, mut file, mut mount) = (vec![], vec![], vec![]);
+        let (mut journal, mut file) = (vec![], vec![]);
+        let mut others: BTreeMap<Source, Vec<Rule>> = BTreeMap::new();
         for (source, rule) in rules {
             match source {
                 Source::Kmsg => {
@@ -184,16 +190,20 @@ impl Matcher {
                 }
                 Source::Journal => journal.push(rule),
                 Source::File => file.push(rule),
-                Source::Mount => mount.push(rule),
+                other => others.entry(other).or_default().push(rule),
             }
         }
+        let grouped = |(source, rules)| Ok((source, Group::new(rules)?));
         Ok(Matcher {
             kernel: Group::new(kernel)?,
             blocks: Group::new(blocks)?,
             formed: Group::new(formed)?,
             journal: Group::new(journal)?,
             file: Group::new(file)?,
-            mount: Group::new(mount)?,
+            others: others
+                .into_iter()
+                .map(grouped)
+                .collect::<Result<_, String>>()?,
             callbacks,
         })
     }
@@ -210,10 +220,14 @@ impl Matcher {
             Source::Kmsg => &self.kernel,
             Source::Journal => &self.journal,
             Source::File => &self.file,
-            Source::Mount => &self.mount,
+            other => match self.others.get(&other) {
+                Some(group) => group,
+                None => return Taken::Nothing,
+            },
         };
-        let Some(Value::Text(text)) = observation.get("message") else {
-            return Taken::Nothing;
+        let text = match observation.get("message") {
+            Some(Value::Text(text)) => text,
+            _ => b"",
         };
         try_group(group, text, observation, scratch, out)
     }
@@ -224,19 +238,15 @@ impl Matcher {
         observation: &Observation<'_>,
         out: &mut Vec<Event>,
     ) {
-        let group = match observation.patterns {
-            Source::Mount => &self.mount,
-            Source::Kmsg | Source::Journal | Source::File => return,
+        let Some(group) = self.others.get(&observation.patterns) else {
+            return;
         };
         for rule in &group.rules {
-            let holds = rule.holds(observation);
-            let truth = if holds { Truth::True } else { Truth::False };
-            if holds {
+            let Some(truth) = rule.truth(observation) else { continue };
+            if truth == Truth::True {
                 rule.pattern.seen.store(true, Ordering::Relaxed);
             }
-            let text = describe(observation);
-            let signal =
-                rule.signal(observation, Effect::Open, text.as_bytes());
+            let signal = rule.signal(observation, Effect::Open, b"");
             out.push(Event::State(signal, truth));
         }
     }
@@ -350,6 +360,7 @@ fn try_group(
             None => taken = taken.max(Taken::Benign),
             Some(effect) => {
                 taken = Taken::Taken;
+                let effect = effect.of_its_time(observation);
                 // Two wordings of one pattern may both fit: one match.
                 let again = out[first..].iter().any(|e| {
                     matches!(e, Event::Match(s) if s.effect == effect
@@ -390,6 +401,21 @@ impl Rule {
                 if expression.matches(text))
         });
         message && self.others.iter().all(|m| m.holds(observation))
+    }
+
+    /// How a state is found: a matcher that fails makes it false, else a
+    /// field that the source could not read makes it unknown. `None` if the
+    /// observation is about another kind of thing.
+    fn truth(&self, observation: &Observation<'_>) -> Option<Truth> {
+        let failed = |m: &&FieldMatcher| {
+            observation.get(m.field()).is_some() && !m.holds(observation)
+        };
+        if let Some(matcher) = self.others.iter().find(failed) {
+            return (matcher.field() != KIND).then_some(Truth::False);
+        }
+        let read = |m: &FieldMatcher| observation.get(m.field()).is_some();
+        let all = self.others.iter().all(read);
+        Some(if all { Truth::True } else { Truth::Unknown })
     }
 
     /// Everything that templates may use.
@@ -456,8 +482,19 @@ impl Rule {
             approximate: observation.approximate,
             injected: observation.injected,
             captures: values,
-            text: clip(text),
+            text: match text {
+                b"" => clip(describe(observation).as_bytes()),
+                text => clip(text),
+            },
         }
+    }
+}
+
+impl Effect {
+    /// What opens a fault is history if it happened before this boot.
+    fn of_its_time(self, observation: &Observation<'_>) -> Effect {
+        let past = || observation.get(HISTORY) == Some(Value::Flag(true));
+        if self == Effect::Open && past() { Effect::History } else { self }
     }
 }
 
@@ -508,7 +545,7 @@ fn word_values(
     values
 }
 
-/// A state observation as one line of evidence.
+/// An observation without text as one line of evidence.
 fn describe(observation: &Observation<'_>) -> String {
     let values = word_values(observation, |_| true);
     let pairs = values.iter().map(|(k, v)| format!("{k}={v}"));

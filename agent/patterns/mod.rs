@@ -16,6 +16,7 @@ mod life;
 mod literals;
 pub mod located;
 pub mod matcher;
+pub mod observed;
 pub mod parse;
 pub mod pattern;
 pub mod set;

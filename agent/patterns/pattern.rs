@@ -54,7 +54,7 @@ pub(super) fn build(
     let Some(source) = &p.source else {
         findings
             .error_here("the field `source` is missing".into())
-            .help("kmsg, journal, file or mount");
+            .help(Source::ALL.map(Source::name).join(", "));
         return None;
     };
     let source = source.value;
@@ -145,10 +145,11 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
     );
     for example in &p.examples {
         let e = &example.value;
-        if e.line.is_none() && e.fields.is_empty() {
+        let empty = e.fields.is_empty() && e.observation.is_empty();
+        if e.line.is_none() && empty {
             findings
                 .error(example.place, "the example shows nothing".into())
-                .help("give it a `line`, or `fields` of a state");
+                .help("give it a `line`, or an `observation`");
         }
     }
     let gives = |e: &At<super::file::RawExample>| {

@@ -1,0 +1,144 @@
+//! What the state sources have in common: they look at everything there is,
+//! and tell the ledger what of it has changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::observation::Observation;
+use crate::parts::ids::PartId;
+use crate::patterns::matcher::Matcher;
+use crate::signal::{Event, Signal, Truth};
+
+/// Of each pattern and part, whether it holds.
+type States = BTreeMap<(Arc<str>, PartId), (Signal, Truth)>;
+
+/// How the patterns find everything there is, at one moment.
+#[derive(Debug, Default)]
+pub struct Found {
+    states: States,
+    /// Observations made.
+    pub observations: u64,
+}
+
+impl Found {
+    /// Holds one observation against the patterns. Several may be about one
+    /// part (a filesystem mounted in many places): what holds in one of them
+    /// holds of the part, and what is unknown in one is not false.
+    pub fn look(&mut self, matcher: &Matcher, observation: &Observation<'_>) {
+        self.observations += 1;
+        let mut events = Vec::new();
+        matcher.observe_state(observation, &mut events);
+        for event in events {
+            let Event::State(signal, truth) = event else { continue };
+            let key = (Arc::clone(&signal.pattern), signal.part.clone());
+            let before = self.states.get(&key).map(|(_, truth)| rank(*truth));
+            if before < Some(rank(truth)) {
+                self.states.insert(key, (signal, truth));
+            }
+        }
+    }
+}
+
+fn rank(truth: Truth) -> u8 {
+    match truth {
+        Truth::False => 0,
+        Truth::Unknown => 1,
+        Truth::True => 2,
+    }
+}
+
+/// What was told.
+#[derive(Debug, Default)]
+pub struct Told(States);
+
+impl Told {
+    /// What is new or other than was told, or, where another pattern set is
+    /// in force, all of it `anew`. What is there no more (or named by no
+    /// pattern any more) is unknown, not well: taking a thing away is no
+    /// repair.
+    pub fn changes(&mut self, found: Found, anew: bool) -> Vec<Event> {
+        let mut found = found.states;
+        let mut events = Vec::new();
+        for (key, (signal, _)) in &self.0 {
+            if !found.contains_key(key) {
+                events.push(Event::State(signal.clone(), Truth::Unknown));
+            }
+        }
+        for (key, (signal, truth)) in &mut found {
+            let before = self.0.get(key).map(|(_, truth)| truth);
+            if anew || before != Some(truth) {
+                events.push(Event::State(signal.clone(), *truth));
+            }
+            if *truth != Truth::True {
+                // Nearly all are well and stay so; what they read was told.
+                signal.captures = BTreeMap::new();
+                signal.text = String::new();
+            }
+        }
+        self.0 = found;
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signal::Effect;
+    use crate::time::Timestamp;
+
+    fn reading(part: &str, truth: Truth) -> Found {
+        let signal = Signal {
+            pattern: "fs-readonly".into(),
+            effect: Effect::Open,
+            part: PartId::new(part),
+            suspects: Vec::new(),
+            count: 1,
+            value: None,
+            parents: Vec::new(),
+            time: Timestamp(0),
+            approximate: false,
+            injected: false,
+            captures: BTreeMap::new(),
+            text: String::new(),
+        };
+        let key = (Arc::clone(&signal.pattern), signal.part.clone());
+        let states = States::from([(key, (signal, truth))]);
+        Found { states, observations: 1 }
+    }
+
+    fn truths(events: &[Event]) -> Vec<Truth> {
+        let truth = |event: &Event| match event {
+            Event::State(_, truth) => *truth,
+            other => panic!("{other:?}"),
+        };
+        events.iter().map(truth).collect()
+    }
+
+    #[test]
+    fn only_what_has_changed_is_told_and_what_is_gone_is_unknown() {
+        let mut told = Told::default();
+        let healthy = || reading("fs/sda1", Truth::False);
+        let first = told.changes(healthy(), false);
+        assert_eq!(truths(&first), [Truth::False]);
+        assert!(told.changes(healthy(), false).is_empty());
+        let ill = reading("fs/sda1", Truth::True);
+        let failed = told.changes(ill, false);
+        assert_eq!(truths(&failed), [Truth::True]);
+        let gone = told.changes(Found::default(), false);
+        assert_eq!(truths(&gone), [Truth::Unknown]);
+        assert!(told.changes(Found::default(), false).is_empty());
+        let back = told.changes(healthy(), false);
+        assert_eq!(truths(&back), [Truth::False]);
+    }
+
+    #[test]
+    fn another_pattern_set_is_told_everything_and_what_it_no_longer_names() {
+        let mut told = Told::default();
+        let old = || reading("fs/sda1", Truth::True);
+        told.changes(old(), false);
+        assert_eq!(truths(&told.changes(old(), true)), [Truth::True]);
+        let renamed = reading("disk/sda1", Truth::True);
+        let events = told.changes(renamed, true);
+        assert_eq!(truths(&events), [Truth::Unknown, Truth::True]);
+    }
+}
