@@ -3,6 +3,7 @@
 
 use super::FieldKind::{Flag, Number, Text, Word};
 use super::{FieldKind, FieldSpec, LEVELS, Source};
+use crate::decode::mce::words::{Operation, Severity, Unit};
 
 /// The fields of a source's observations.
 pub(super) fn of(source: Source) -> &'static [FieldSpec] {
@@ -61,55 +62,39 @@ const FILE: &[FieldSpec] = &[
     field("path", Text, "the file it stands in"),
 ];
 
-/// The grades that the kernel gives (arch/x86/kernel/cpu/mce/severity.c).
-const MCE_SEVERITIES: &[&str] =
-    &["corrected", "deferred", "ucna", "srao", "srar", "fatal", "unknown"];
+/// The makers that `decode::mce` tells apart.
+const MCE_VENDORS: &[&str] =
+    &["intel", "amd", "hygon", "zhaoxin", "centaur", "unknown"];
 
-/// What a compound error code tells of (Intel SDM volume 3, chapter "Interpreting
-/// Machine Check Error Codes"; AMD PPR, bank types).
-const MCE_KINDS: &[&str] = &[
-    "memory", "cache", "tlb", "bus", "io", "internal", "timer", "other",
-    "unknown",
-];
-
-const MCE_OPERATIONS: &[&str] = &[
-    "generic",
-    "read",
-    "write",
-    "command",
-    "scrub",
-    "data-read",
-    "data-write",
-    "instruction-read",
-    "prefetch",
-    "evict",
-    "snoop",
-];
+/// The levels of a compound error code; generic is the last level, or none
+/// in particular.
+const MCE_LEVELS: &[&str] = &["l0", "l1", "l2", "generic", "reserved"];
 
 const MCE: &[FieldSpec] = &[
-    field("severity", Word(MCE_SEVERITIES), "how bad the kernel finds it"),
-    field("kind", Word(MCE_KINDS), "what failed, as the error code says"),
-    field("error", Text, "the error in words"),
-    field("unit", Text, "the bank's type in words, such as UMC or LS"),
-    field(
-        "vendor",
-        Word(&["intel", "amd", "hygon", "zhaoxin", "unknown"]),
-        "the processor's maker",
-    ),
+    field("severity", Word(&Severity::WORDS), "how bad the kernel finds it"),
+    field("kind", Word(&Unit::WORDS), "what kind of thing failed"),
+    field("error", Text, "the error in words, without its place"),
+    field("part", Text, "the smallest part that the registers tell"),
+    field("parent", Text, "the part that this one belongs to"),
+    field("place", Text, "the place in words"),
+    field("unit", Text, "the bank's short name, such as UMC or iMC"),
+    field("vendor", Word(MCE_VENDORS), "the processor's maker"),
     field("cpu", Number, "the CPU that read the bank"),
     field("socket", Number, "its socket"),
     field("bank", Number, "the bank"),
     field("status", Text, "MCi_STATUS, hexadecimal"),
+    field("controller", Number, "the memory controller of the socket"),
     field("channel", Number, "the memory channel"),
-    field("level", Word(&["l0", "l1", "l2", "l3"]), "the level of a cache"),
-    field("operation", Word(MCE_OPERATIONS), "what was being done"),
-    field("dimm", Text, "the label of the DIMM, where it is known"),
-    field("csrow", Number, "the chip-select row"),
+    field("slot", Number, "the slot on the channel"),
+    field("csrow", Number, "the chip-select row, or the rank of the DIMM"),
+    field("level", Word(MCE_LEVELS), "the level of a cache"),
+    field("operation", Word(&Operation::WORDS), "what was being done"),
+    field("pci", Text, "the function whose I/O failed"),
     field("address", Text, "the physical address, if usable; hexadecimal"),
     field("page", Text, "its page, hexadecimal"),
     field("count", Number, "how many errors the bank counted"),
     field("overflow", Flag, "whether the bank lost errors"),
-    field("poison", Flag, "whether poisoned data were consumed"),
+    field("poison", Flag, "whether lost data were marked or consumed"),
     field("yellow", Flag, "whether the hardware's own threshold is passed"),
     HISTORY,
 ];

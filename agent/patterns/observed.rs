@@ -142,7 +142,7 @@ mod tests {
         let failed: Vec<String> =
             outcome.failed.iter().map(|d| d.to_string()).collect();
         assert_eq!((outcome.ran, failed), (1, vec![]));
-        let wrong = DECODED.replace("level: l3", "level: l1");
+        let wrong = DECODED.replace("level: generic", "level: l1");
         let (file, set) = load(&wrong);
         assert_eq!(examples::run(&file, &set).failed.len(), 1);
         let mistyped = DECODED.replace("cpu: 9, online", "cpu: 9, onlin");

@@ -21,6 +21,7 @@ pub mod kmsg;
 pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_record;
+pub mod machine_check;
 pub mod mount;
 mod mount_info;
 pub mod shared;
