@@ -11,6 +11,7 @@ pub mod escape;
 pub mod explain;
 pub mod history;
 pub mod known;
+pub mod parts;
 pub mod replay;
 pub mod run;
 pub mod scan;
@@ -136,6 +137,8 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// End a fault by hand
     Clear(clear::ClearArgs),
+    /// Show every part of this machine, with place, model and serial number
+    Parts(parts::PartsArgs),
     /// Lint pattern files
     Check(Files),
     /// Run the examples and scenarios of pattern files
@@ -164,6 +167,7 @@ impl Cli {
             Command::History(args) => history::run(global, args, out),
             Command::Explain(args) => explain::run(global, args, out),
             Command::Clear(args) => clear::run(global, args, out),
+            Command::Parts(args) => parts::run(global, args, out),
             Command::Check(args) => {
                 check::run(&args.files, global.json, out).map(Exit::of_findings)
             }

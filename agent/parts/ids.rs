@@ -13,7 +13,16 @@ pub const PART_ID_MAX: usize = 128;
 
 /// A part's id: `kind/name`.
 #[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
 )]
 #[serde(transparent)]
 pub struct PartId(String);
@@ -73,6 +82,33 @@ impl fmt::Display for PartId {
     }
 }
 
+/// Whether the kernel gives the name anew at each boot.
+pub fn is_volatile(name: &PartId) -> bool {
+    let is_identity = ["sn:", "wwn:", "at:"]
+        .iter()
+        .any(|prefix| name.name().starts_with(prefix));
+    let kinds = ["disk", "nic", "fs", "raid", "hba", "hwmon", "usb"];
+    let is_address = name.name().matches(':').count() == 2
+        && name.name().contains('.')
+        && name.kind() != "disk";
+    !is_identity && !is_address && kinds.contains(&name.kind())
+}
+
+/// The names of the block devices that `name` may be a partition of, with
+/// the partition, most likely first: `sda1` of `sda`, `nvme0n1p2` of
+/// `nvme0n1`.
+pub fn wholes(name: &str) -> impl Iterator<Item = (&str, &str)> {
+    let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &name[base.len()..];
+    let is_partition = !number.is_empty() && !base.is_empty();
+    let with_p = base.strip_suffix('p');
+    let with_p = with_p.filter(|w| w.ends_with(|c: char| c.is_ascii_digit()));
+    let plain = !base.ends_with(|c: char| c.is_ascii_digit());
+    let with_p = with_p.filter(|_| is_partition).map(|whole| (whole, number));
+    let plain = (is_partition && plain).then_some((base, number));
+    with_p.into_iter().chain(plain)
+}
+
 /// Whether block device `name` is `whole`, a partition of it, a namespace of
 /// it, or a device of that ATA link.
 fn block_is_within(name: &str, whole: &str) -> bool {
@@ -128,6 +164,16 @@ mod tests {
         assert!(!within("disk/sda", "disk/sda1"));
         assert!(!within("cpu/cpu1", "disk/cpu1"));
         assert!(!within("disk/dm-10", "disk/dm-1"));
+    }
+
+    #[test]
+    fn a_partition_tells_its_whole() {
+        let of = |name| wholes(name).collect::<Vec<_>>();
+        assert_eq!(of("sda1"), [("sda", "1")]);
+        assert_eq!(of("nvme0n1p2")[0], ("nvme0n1", "2"));
+        assert_eq!(of("md0p1")[0], ("md0", "1"));
+        assert_eq!(of("sda"), []);
+        assert_eq!(of("12"), []);
     }
 
     #[test]

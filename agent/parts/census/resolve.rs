@@ -1,0 +1,178 @@
+//! From a name to the part it is: what a pattern calls `disk/sda1`,
+//! `disk/2:0:0:0`, `disk/ata4.00` or `pci/0000:3b:00.0` may be one drive.
+
+use super::super::ids::{PartId, is_volatile, wholes};
+use super::super::part::{About, Part};
+use super::Census;
+
+/// How many carriers' numbers are remembered for a part without its own.
+const CARRIERS_MAX: usize = 4;
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What a fault on it is filed under.
+    pub identity: PartId,
+    /// What is known of it.
+    pub about: About,
+}
+
+impl Census {
+    /// What `raw` stands for; `None` if the census knows no such part.
+    pub fn resolve(&self, raw: &PartId) -> Option<Found> {
+        if raw.kind() == "fs" {
+            return self.filesystem(raw);
+        }
+        if let Some(part) = self.part_of(raw) {
+            let mut about = self.about(part);
+            let is_own = raw.kind() == part.name.kind()
+                || *raw == part.identity()
+                || self.index_is_identity(raw);
+            if !is_own {
+                about.name = raw.clone();
+            }
+            return Some(Found { identity: part.identity(), about });
+        }
+        self.core(raw)
+    }
+
+    fn index_is_identity(&self, raw: &PartId) -> bool {
+        self.get(raw).is_some_and(|part| part.identity() == *raw)
+    }
+
+    /// The part that goes by a name, or that a partition is on.
+    fn part_of(&self, raw: &PartId) -> Option<&Part> {
+        if let Some(part) = self.get(raw) {
+            return Some(part);
+        }
+        match raw.kind() {
+            "disk" => wholes(raw.name()).find_map(|(whole, _)| {
+                self.get(&PartId::new(&format!("disk/{whole}")))
+            }),
+            "pci" | "gpu" | "hba" | "nic" => {
+                let address = address(raw.name())?;
+                self.get(&PartId::new(&format!("pci/{address}")))
+            }
+            "dimm" => {
+                let at = (*self.labels.get(&plain(raw.name()))?)?;
+                self.parts.get(at).map(|(_, part)| part)
+            }
+            _ => None,
+        }
+    }
+
+    /// A filesystem is no part that is pulled, but it is on one: filed under
+    /// the disk's identity and the partition, since the next boot may give
+    /// its name to another.
+    fn filesystem(&self, raw: &PartId) -> Option<Found> {
+        let disk = |name: &str| {
+            let disk = PartId::new(&format!("disk/{name}"));
+            self.get(&disk).map(|part| (part, disk))
+        };
+        let whole = disk(raw.name()).map(|(part, _)| (part, ""));
+        let (part, partition) = whole.or_else(|| {
+            wholes(raw.name())
+                .find_map(|(whole, n)| disk(whole).map(|(p, _)| (p, n)))
+        })?;
+        let mut about = self.about(part);
+        about.name = raw.clone();
+        about.within.insert(0, part.identity());
+        let mapped = ["dm-", "md", "mapper/"];
+        if mapped.iter().any(|m| raw.name().starts_with(m)) {
+            return Some(Found { identity: raw.clone(), about });
+        }
+        // A namespace is part of the name: nvme0n2p1 is another filesystem.
+        let name = part.identity();
+        let namespace = raw
+            .name()
+            .split_once('n')
+            .filter(|_| part.name.name().starts_with("nvme"));
+        let namespace = namespace.and_then(|(_, rest)| rest.split_once('n'));
+        let namespace = namespace.map_or("", |(_, rest)| rest);
+        let within = if namespace.is_empty() { partition } else { namespace };
+        let identity = format!("fs/{}:{within}", name.name());
+        Some(Found { identity: PartId::new(&identity), about })
+    }
+
+    /// A logical CPU is filed under its own name, and sits in its socket.
+    fn core(&self, raw: &PartId) -> Option<Found> {
+        let number: u32 = match raw.kind() {
+            "cpu" => raw.name().strip_prefix("cpu")?.parse().ok()?,
+            _ => return None,
+        };
+        let (_, _, socket) = self
+            .sockets
+            .iter()
+            .find(|(first, last, _)| (*first..=*last).contains(&number))?;
+        let socket = PartId::new(&format!("cpu/socket{socket}"));
+        let part = self.get(&socket)?;
+        let mut about = self.about(part);
+        about.name = raw.clone();
+        about.within.insert(0, part.identity());
+        about.aliases.clear();
+        Some(Found { identity: raw.clone(), about })
+    }
+
+    /// What is known of a part.
+    fn about(&self, part: &Part) -> About {
+        let carriers = match part.number() {
+            Some(_) => Vec::new(),
+            None => self.carriers(part),
+        };
+        let name = self.shown(part);
+        let mut aliases = part.aliases.clone();
+        aliases.extend(part.address.clone());
+        aliases.retain(|alias| *alias != name);
+        About {
+            name,
+            owner: part.identity(),
+            place: part.place.clone(),
+            model: part.model.clone(),
+            serial: part.serial.clone().or_else(|| part.wwn.clone()),
+            attachment: part.attachment,
+            within: part.within.clone(),
+            aliases,
+            counted: part.is_counted(),
+            presence: part.presence,
+            number: part.number().map(str::to_owned),
+            carriers,
+        }
+    }
+
+    /// What carries a part, with its number, under names that stay.
+    fn carriers(&self, part: &Part) -> Vec<(PartId, String)> {
+        let numbered = part.within.iter().filter_map(|carrier| {
+            let carrier = self.get(carrier)?;
+            let number = carrier.number()?.to_owned();
+            let name = carrier.address.as_ref().unwrap_or(&carrier.name);
+            Some((name.clone(), number))
+        });
+        numbered
+            .filter(|(name, _)| !is_volatile(name))
+            .take(CARRIERS_MAX)
+            .collect()
+    }
+}
+
+/// A PCI address as sysfs writes it, from what drivers print: without a
+/// domain, without a function.
+fn address(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    let colons = text.matches(':').count();
+    let full = if colons == 1 { format!("0000:{text}") } else { text };
+    let full = if full.contains('.') { full } else { format!("{full}.0") };
+    let is_address = full.matches(':').count() == 2
+        && full
+            .bytes()
+            .all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.');
+    is_address.then_some(full)
+}
+
+/// A label without what people and firmware write differently.
+pub(super) fn plain(label: &str) -> String {
+    label
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_uppercase())
+        .collect()
+}
