@@ -4,5 +4,6 @@
 //! values come from outside and may be anything; nothing panics on them, and
 //! every text that is made of them is bounded.
 
+pub mod block;
 pub mod mce;
 pub mod trace;

@@ -1,0 +1,113 @@
+//! Banks, controllers, channels and slots, by model.
+
+use super::*;
+
+const READ: u64 = 0x8c00_0040_0001_0091; // channel 1, with address and misc
+
+fn part(cpuid: u32, bank: u8, misc: u64) -> String {
+    let registers = Registers {
+        misc: Some(misc),
+        addr: Some(0x1000),
+        socket: Some(1),
+        cpu: Some(40),
+        ..of_model(cpuid, bank, READ)
+    };
+    decode(&registers).parts[0].clone()
+}
+
+#[test]
+fn a_channels_own_bank_says_which_channel_it_is() {
+    // Skylake: 13 and 14 are controller 0, 15 and 16 controller 1, and 17
+    // and 18 their third channels.
+    assert_eq!(part(0x50654, 13, 0x86), "channel/socket1-mc0-ch0");
+    assert_eq!(part(0x50654, 16, 0x86), "channel/socket1-mc1-ch1");
+    assert_eq!(part(0x50654, 17, 0x86), "channel/socket1-mc0-ch2");
+    assert_eq!(part(0x50654, 18, 0x86), "channel/socket1-mc1-ch2");
+    // In front of the controller the code says it.
+    assert_eq!(part(0x50654, 8, 0x86), "channel/socket1-mc1-ch1");
+    // Broadwell: four banks for each controller.
+    assert_eq!(part(0x406f1, 13, 0x86), "channel/socket1-mc1-ch1");
+}
+
+#[test]
+fn newer_servers_tell_the_slot() {
+    // Ice Lake: rank in 58:56, of which the upper bit is the slot.
+    assert_eq!(part(0x606a6, 22, 5 << 56), "dimm/socket1-mc2-ch1-slot1");
+    assert_eq!(part(0x606a6, 13, 3 << 56), "dimm/socket1-mc0-ch0-slot0");
+    // Sapphire Rapids: slot in 58.
+    assert_eq!(part(0x806f8, 16, 1 << 58), "dimm/socket1-mc1-ch1-slot1");
+    // Persistent memory: bits 62:59 are 8.
+    let persistent = 8 << 59 | 5 << 56;
+    assert_eq!(part(0x606a6, 22, persistent), "channel/socket1-mc2-ch1");
+    // Not one of the channels' banks.
+    assert_eq!(part(0x606a6, 23, 5 << 56), "channel/socket1-bank23-ch1");
+}
+
+#[test]
+fn what_no_one_knows_of_a_bank_stays_the_bank() {
+    assert_eq!(part(0xa06d0, 13, 0x86), "channel/socket1-bank13-ch1");
+}
+
+#[test]
+fn without_a_socket_the_cpu_stands_for_it() {
+    let registers = Registers { cpu: Some(40), ..of_model(0x50654, 13, READ) };
+    let got = decode(&registers);
+    assert_eq!(
+        got.parts,
+        ["channel/cpu40-mc0-ch0", "memory/cpu40-mc0", "memory/system"]
+    );
+}
+
+#[test]
+fn a_shared_bank_is_the_sockets_and_not_the_cpus_that_read_it() {
+    let l3 = Registers {
+        cpu: Some(7),
+        socket: Some(1),
+        ..smca(0x0007_00b0_0000_0000, 0x9c20_4000_0004_010b)
+    };
+    let got = decode(&l3);
+    assert_eq!(got.bank.unwrap().short, "L3");
+    assert_eq!(got.parts, ["cpu/socket1", "node/cpu"]);
+    let l2 = Registers { ipid: Some(0x0002_00b0_0000_0000), ..l3.clone() };
+    assert_eq!(decode(&l2).parts[0], "cpu/cpu7");
+    // The socket is not told: CPU 7 lies in it.
+    let text = Registers { socket: None, ..l3 };
+    assert_eq!(decode(&text).parts, ["cpu/cpu7", "node/cpu"]);
+}
+
+#[test]
+fn the_old_north_bridge_is_memory_or_a_link() {
+    let of = |status| {
+        let registers = Registers {
+            vendor: Some(Vendor::Amd),
+            cpuid: Some(0x60_0f12),
+            bank: Some(4),
+            cpu: Some(2),
+            status,
+            ..Registers::default()
+        };
+        let got = decode(&registers);
+        (got.unit, got.parts[0].clone(), got.code.model_text)
+    };
+    let dram = Some("DRAM ECC error");
+    let memory = (Unit::Memory, "memory/system".to_owned(), dram);
+    assert_eq!(of(0x9c5c_4000_b008_0a13), memory);
+    let (unit, part, text) = of(0xb200_0000_0007_0f0f);
+    assert_eq!((unit, &part[..]), (Unit::Interconnect, "cpu/cpu2"));
+    assert!(text.unwrap().starts_with("watchdog"));
+}
+
+#[test]
+fn places_are_told_in_words() {
+    let registers = Registers {
+        socket: Some(1),
+        addr: Some(0),
+        misc: Some(5 << 56),
+        ..of_model(0x606a6, 22, READ)
+    };
+    assert_eq!(
+        decode(&registers).place_in_words(),
+        "socket 1, memory controller 2, channel 1, slot 1, rank 1"
+    );
+    assert_eq!(decode(&intel(1 << 63)).place_in_words(), "unknown");
+}
