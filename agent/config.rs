@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod explain;
+mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
+pub use poll::{Edac, Every};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -192,6 +194,8 @@ pub struct Sources {
     pub file: Files,
     /// Mounted filesystems.
     pub mount: Mount,
+    /// The counters of memory errors that the kernel's EDAC drivers keep.
+    pub edac: Edac,
 }
 
 /// The kernel's log.

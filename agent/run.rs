@@ -224,7 +224,8 @@ fn boot_id(root: &Path) -> BootId {
 
 /// What the configuration says is to be read.
 pub fn setups(config: &Config) -> Vec<Setup> {
-    use crate::sources::{file, journal, kmsg, mount};
+    use crate::config::Every;
+    use crate::sources::{Poll, file, journal, kmsg, mount};
     let (root, wanted) = (&config.root, &config.sources);
     let mut setups = Vec::new();
     if wanted.kmsg.enabled {
@@ -254,6 +255,10 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     }
     if wanted.mount.enabled {
         setups.push(Setup::Mount(mount::Options::under(root)));
+    }
+    let poll = |every: &Every| Poll { root: root.clone(), every: every.0 };
+    if wanted.edac.enabled {
+        setups.push(Setup::Edac(poll(&wanted.edac.every)));
     }
     setups
 }

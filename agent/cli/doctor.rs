@@ -3,6 +3,7 @@
 //! `doctor/host.rs`, those of the agent in `doctor/agent.rs`.
 
 mod agent;
+mod hardware;
 mod host;
 
 use std::path::PathBuf;
@@ -99,6 +100,7 @@ pub fn run(
     out: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let mut checks = host::checks(&args.root);
+    checks.extend(hardware::checks(&args.root));
     checks.extend(agent::checks(global, &args.root));
     let worst = checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok);
     if global.json {

@@ -102,6 +102,12 @@ const MCE: &[FieldSpec] = &[
 const HISTORY: FieldSpec =
     field(super::HISTORY, Flag, "whether it happened before the present boot");
 
+const SPAN: FieldSpec =
+    field("span", Number, "within how many seconds they came, at most");
+
+const DAY: FieldSpec =
+    field("day", Number, "how many of them came in a day, on average");
+
 const EDAC: &[FieldSpec] = &[
     field(
         "kind",
@@ -116,7 +122,8 @@ const EDAC: &[FieldSpec] = &[
     field("mc", Number, "the memory controller"),
     field("label", Text, "the DIMM's label"),
     field("location", Text, "its place, as the driver says it"),
-    field("dimm", Number, "the number of the DIMM or rank in sysfs"),
+    field("dimm", Text, "its name in sysfs: dimm3, rank1, csrow0-ch1"),
+    field("shared", Text, "the channel it shares with other slots"),
     field("csrow", Number, "the chip-select row"),
     field("channel", Number, "the channel"),
     field("slot", Number, "the slot on the channel"),
@@ -128,6 +135,8 @@ const EDAC: &[FieldSpec] = &[
     field("block", Text, "its instance and block, such as cpu0/L2"),
     field("error", Text, "what the driver says of the error"),
     field("count", Number, "how many errors"),
+    SPAN,
+    DAY,
     HISTORY,
 ];
 
@@ -148,6 +157,8 @@ const AER: &[FieldSpec] = &[
     field("driver", Text, "its driver"),
     field("port", Text, "the port above it"),
     field("count", Number, "how many errors"),
+    SPAN,
+    DAY,
     HISTORY,
 ];
 

@@ -7,6 +7,8 @@
 //! gaps and positions; an observation that matches nothing crosses only as
 //! part of a position.
 
+pub mod counting;
+pub mod edac;
 pub mod file;
 pub mod file_glob;
 pub mod file_lines;
@@ -24,6 +26,8 @@ pub mod kmsg_record;
 pub mod machine_check;
 pub mod mount;
 mod mount_info;
+mod poll;
+pub mod probe;
 pub mod shared;
 pub mod states;
 pub mod stop;
@@ -31,6 +35,7 @@ pub mod supervisor;
 pub mod tally;
 pub mod text;
 mod text_header;
+pub mod tree;
 pub mod unexplained;
 
 use std::sync::Arc;
@@ -38,6 +43,7 @@ use std::sync::Arc;
 use crate::observation::Source;
 use crate::signal::SourceId;
 
+pub use poll::Poll;
 pub use shared::{Counters, Local, PatternsCell, Stats};
 pub use stop::Stop;
 pub use supervisor::{Closed, Context, Running, Shared, start};
@@ -77,6 +83,12 @@ pub const SOURCES: &[Spec] = &[
         doc: "mounted filesystems, from /proc/self/mountinfo",
         needs: "nothing",
     },
+    Spec {
+        source: Source::Edac,
+        doc: "the kernel's counters of memory errors, from \
+              /sys/devices/system/edac",
+        needs: "an EDAC driver for the platform",
+    },
 ];
 
 /// A source with its checked configuration: what the supervisor runs.
@@ -90,6 +102,8 @@ pub enum Setup {
     File(file::Options),
     /// Mounted filesystems.
     Mount(mount::Options),
+    /// Counters of memory errors.
+    Edac(Poll),
 }
 
 impl Setup {
@@ -100,6 +114,7 @@ impl Setup {
             Setup::Journal(_) => Source::Journal,
             Setup::File(_) => Source::File,
             Setup::Mount(_) => Source::Mount,
+            Setup::Edac(_) => Source::Edac,
         }
     }
 
@@ -115,6 +130,7 @@ impl Setup {
             Setup::Journal(options) => journal::run(options, context),
             Setup::File(options) => file::run(options, context),
             Setup::Mount(options) => mount::run(options, context),
+            Setup::Edac(options) => edac::run(options, context),
         }
     }
 }

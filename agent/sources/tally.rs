@@ -5,7 +5,7 @@
 //! was last read is kept with the source's position, so that what a counter
 //! grew by while the agent was down counts, and counts once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::signal::Position;
 use crate::time::Timestamp;
 
 /// How many counters are remembered. A server of 16 sockets has some
-/// thousand; what is beyond is not counted, and is said to be refused.
+/// thousand; what is beyond is not counted.
 pub const COUNTERS_MAX: usize = 16 * 1024;
 
 /// How old the remembered time may grow while nothing changes: by so much the
@@ -69,13 +69,14 @@ impl Tally {
         now: Timestamp,
     ) -> Option<Grown> {
         let Some(last) = self.values.get_mut(name) else {
-            if self.values.len() >= COUNTERS_MAX {
+            // Nearly all counters stand at zero for ever: they are not kept.
+            if value == 0 || self.values.len() >= COUNTERS_MAX {
                 return None;
             }
             self.values.insert(name.to_owned(), value);
             self.changed = true;
             let within = self.resumed.then(|| now.since(self.at));
-            return (value > 0).then_some(Grown { by: value, within });
+            return Some(Grown { by: value, within });
         };
         if *last == value {
             return None;
@@ -87,9 +88,10 @@ impl Tally {
         (by > 0).then_some(Grown { by, within })
     }
 
-    /// Whether there is room for a counter of that name.
-    pub fn takes(&self, name: &str) -> bool {
-        self.values.len() < COUNTERS_MAX || self.values.contains_key(name)
+    /// The counters that did not stand at zero when last read.
+    pub fn counting(&self) -> BTreeSet<String> {
+        let counting = self.values.iter().filter(|(_, value)| **value > 0);
+        counting.map(|(name, _)| name.clone()).collect()
     }
 
     /// All counters were read at `now`. The position to keep, if it says
@@ -144,6 +146,20 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_was_set_to_zero_counts_from_there() {
+        let mut tally = Tally::resume(None, "a");
+        tally.read("mc0 ce", 5, at(0));
+        tally.read("mc1 ce", 5, at(0));
+        tally.done(at(0));
+        assert_eq!(tally.counting().len(), 2);
+        assert_eq!(tally.read("mc0 ce", 0, at(5)), None);
+        assert_eq!(tally.counting().len(), 1);
+        assert!(tally.done(at(5)).is_some());
+        assert_eq!(tally.read("mc0 ce", 6, at(10)), grown(6, 5));
+        assert_eq!(tally.read("mc1 ce", 6, at(10)), grown(1, 5));
+    }
+
+    #[test]
     fn a_jump_while_the_agent_was_down_counts_once() {
         let mut tally = Tally::resume(None, "a");
         tally.read("ce", 5, at(0));
@@ -183,7 +199,6 @@ mod tests {
             tally.read(&n.to_string(), 1, at(0));
         }
         assert_eq!(tally.values.len(), COUNTERS_MAX);
-        assert!(tally.takes("7"));
-        assert!(!tally.takes("x"));
+        assert_eq!(tally.read("x", 1, at(0)), None);
     }
 }

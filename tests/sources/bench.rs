@@ -39,8 +39,16 @@ impl Bench {
         positions: BTreeMap<SourceId, Position>,
         once: bool,
     ) -> Bench {
+        Bench::of(patterns(), setup, positions, once)
+    }
+
+    pub fn of(
+        set: PatternSet,
+        setup: Setup,
+        positions: BTreeMap<SourceId, Position>,
+        once: bool,
+    ) -> Bench {
         let (sender, messages) = sync_channel(10_000);
-        let set = patterns();
         let shared = Shared {
             queue: sender,
             patterns: Arc::new(PatternsCell::new(Arc::new(set))),
@@ -88,6 +96,17 @@ impl Bench {
             assert!(batch.events.len() <= 1, "{:?}", batch.events);
             if let Some(Event::Match(signal)) = batch.events.first() {
                 return signal.clone();
+            }
+        }
+    }
+
+    /// All events of the next batch that has any.
+    pub fn until_events(&self) -> Vec<Event> {
+        loop {
+            if let Message::Batch(batch) = self.next()
+                && !batch.events.is_empty()
+            {
+                return batch.events;
             }
         }
     }
@@ -158,9 +177,14 @@ pub fn patterns() -> PatternSet {
         one("disk-broken-file", "file", regex),
         one("disk-broken-journal", "journal", regex),
     );
+    set_of(&text)
+}
+
+/// The set of one pattern file.
+pub fn set_of(text: &str) -> PatternSet {
     let source = SourceFile {
         name: "test.yaml".into(),
-        text: text.into_bytes(),
+        text: text.as_bytes().to_vec(),
         builtin: false,
     };
     let file = parse(&source).unwrap_or_else(|d| panic!("{d}"));

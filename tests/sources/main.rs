@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod bench;
+mod edac;
 mod file;
+mod host_dir;
 mod journal;
 mod kmsg;
 mod mount;

@@ -284,13 +284,6 @@ fn log_files(root: &Path) -> Check {
 
 /// What the hardware offers beyond the kernel log; told as a fact only.
 fn later(root: &Path) -> Check {
-    let edac = fs::read_dir(at(root, "/sys/devices/system/edac/mc"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|e| e.file_name().to_string_lossy().starts_with("mc"))
-        .filter(|e| e.path().is_dir())
-        .count();
     let ras = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
         .into_iter()
         .any(|dir| at(root, dir).join("events/ras").is_dir());
@@ -298,12 +291,7 @@ fn later(root: &Path) -> Check {
     let yes = |there| if there { "yes" } else { "no" };
     Check::ok(
         "not read yet",
-        format!(
-            "memory controllers in EDAC: {edac}; RAS trace events: {}; IPMI \
-             device: {}",
-            yes(ras),
-            yes(ipmi),
-        ),
+        format!("RAS trace events: {}; IPMI device: {}", yes(ras), yes(ipmi),),
     )
 }
 

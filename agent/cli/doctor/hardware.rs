@@ -1,0 +1,53 @@
+//! What the kernel's own records of hardware errors offer on this host: each
+//! source is asked as the agent would ask it.
+
+use std::path::Path;
+
+use super::Check;
+use crate::sources::counting::{Known, Look};
+use crate::sources::edac;
+use crate::sources::probe::{PATIENCE, Probe};
+use crate::sources::tree::{Progress, Tree};
+
+/// The checks, in the order of the table of sources.
+pub fn checks(root: &Path) -> Vec<Check> {
+    vec![counters("edac", root, edac::look)]
+}
+
+/// A source that reads counters.
+fn counters(
+    name: &'static str,
+    root: &Path,
+    look: fn(&Tree, &Known) -> Result<Look, String>,
+) -> Check {
+    let none = Known::default();
+    let look = match ask(root, move |tree| look(tree, &none)) {
+        Ok(Ok(look)) => look,
+        Ok(Err(absent)) => return Check::ok(name, format!("absent: {absent}")),
+        Err(hangs) => return unreadable(name, hangs),
+    };
+    if let Some(first) = look.failed.first() {
+        return unreadable(name, first.clone());
+    }
+    let found = format!(
+        "{} device(s), {} counter(s) not at zero",
+        look.devices,
+        look.readings.len()
+    );
+    Check::ok(name, found)
+}
+
+fn ask<T: Send + 'static>(
+    root: &Path,
+    look: impl FnOnce(&Tree) -> T + Send + 'static,
+) -> Result<T, String> {
+    let root = root.to_owned();
+    let question = move |progress: Progress| look(&Tree::new(&root, progress));
+    Probe::default().ask(PATIENCE, question)
+}
+
+fn unreadable(name: &'static str, why: String) -> Check {
+    let next = "the source is down until that can be read: look at the device \
+                and its driver";
+    Check::warn(name, why, next)
+}

@@ -1,0 +1,190 @@
+//! Reading small files of `/proc` and `/sys` below a root directory.
+//!
+//! sysfs of a dying device may hang for minutes: what is being read can be
+//! asked from elsewhere meanwhile, and [`super::probe`] waits only so long.
+
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::shared::locked;
+
+/// The most of one attribute that is read: sysfs gives a page at most
+/// (Documentation/filesystems/sysfs.rst).
+const TEXT_MAX: usize = 4096;
+
+/// The most entries of one directory that are looked at.
+const ENTRIES_MAX: usize = 16 * 1024;
+
+/// What is being read, for whoever waits.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<PathBuf>>);
+
+impl Progress {
+    /// The file or directory that is being read, or was last.
+    pub fn path(&self) -> PathBuf {
+        locked(&self.0).clone()
+    }
+}
+
+/// The host's files, below a root.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    root: PathBuf,
+    progress: Progress,
+}
+
+impl Tree {
+    /// The tree below `root`.
+    pub fn new(root: &Path, progress: Progress) -> Tree {
+        // Links are resolved; what they resolve to is held against this.
+        let canonical = std::fs::canonicalize(root);
+        let root = canonical.unwrap_or_else(|_| root.to_owned());
+        Tree { root, progress }
+    }
+
+    /// Where `path`, as seen from the host's root, is for us.
+    pub fn at(&self, path: &str) -> PathBuf {
+        let path = self.root.join(path.trim_start_matches('/'));
+        path.clone_into(&mut locked(&self.progress.0));
+        path
+    }
+
+    /// A file's text without the blanks at its ends.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn text(&self, path: &str) -> io::Result<String> {
+        let mut buffer = [0; TEXT_MAX];
+        // A copied tree may hold a pipe where an attribute was: opening it
+        // must not wait for a writer.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(self.at(path))?;
+        let mut length = 0;
+        while length < buffer.len() {
+            match file.read(&mut buffer[length..]) {
+                Ok(0) => break,
+                Ok(n) => length += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+    }
+
+    /// A file that holds one number.
+    ///
+    /// # Errors
+    /// It can't be read, or holds something else.
+    pub fn number(&self, path: &str) -> io::Result<u64> {
+        let text = self.text(path)?;
+        text.parse().map_err(|_| {
+            let shown = crate::escape::escape(text.as_bytes());
+            let shown: String = shown.chars().take(32).collect();
+            io::Error::other(format!("{path} holds {shown:?}, not a number"))
+        })
+    }
+
+    /// The names in a directory, sorted.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.at(path))?.take(ENTRIES_MAX) {
+            if let Some(name) = entry?.file_name().to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Those names that are `prefix` and a number, by number.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn numbered(
+        &self,
+        path: &str,
+        prefix: &str,
+    ) -> io::Result<Vec<(u32, String)>> {
+        let number = |name: String| {
+            let digits = name.strip_prefix(prefix)?;
+            let plain = digits.bytes().all(|b| b.is_ascii_digit());
+            Some((digits.parse().ok().filter(|_| plain)?, name))
+        };
+        let names = self.names(path)?;
+        let mut found: Vec<_> = names.into_iter().filter_map(number).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// The last word of where a link leads: a driver's name, a bus address.
+    pub fn link(&self, path: &str) -> Option<String> {
+        let target = std::fs::read_link(self.at(path)).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Where a path leads, as seen from the root.
+    pub fn real(&self, path: &str) -> Option<String> {
+        let real = std::fs::canonicalize(self.at(path)).ok()?;
+        let within = real.strip_prefix(&self.root).ok()?;
+        Some(within.to_str()?.to_owned())
+    }
+
+    /// How long the machine has been up, by its own words.
+    pub fn uptime(&self) -> Option<Duration> {
+        let text = self.text("proc/uptime").ok()?;
+        let seconds = text.split([' ', '.']).next()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let tree = Tree::new(dir.path(), Progress::default());
+        (dir, tree)
+    }
+
+    #[test]
+    fn a_number_is_one_and_nothing_else_is() {
+        let (_dir, tree) = tree(&[("a", "12\n"), ("b", "1x\u{1b}[2J\n")]);
+        assert_eq!(tree.number("/a").unwrap(), 12);
+        let error = tree.number("b").unwrap_err().to_string();
+        assert!(error.contains("not a number"), "{error}");
+        assert!(!error.contains('\u{1b}'));
+        let gone = tree.number("c").unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn numbered_names_come_by_number_and_others_not_at_all() {
+        let files = ["d/mc10", "d/mc2", "d/mc", "d/mcx", "d/mc+1", "d/power"];
+        let (_dir, tree) = tree(&files.map(|path| (path, "")));
+        let names = tree.numbered("d", "mc").unwrap();
+        assert_eq!(names, [(2, "mc2".into()), (10, "mc10".into())]);
+    }
+
+    #[test]
+    fn a_pipe_in_a_copied_tree_holds_nobody_up() {
+        let (dir, tree) = tree(&[]);
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&dir.path().join("pipe"), mode).unwrap();
+        assert_eq!(tree.text("pipe").unwrap(), "");
+    }
+}
