@@ -182,7 +182,8 @@ impl Maker {
             ),
             lost: self.counters(
                 "faultline_records_lost_total",
-                "Records lost before they could be read, exactly.",
+                "Records lost before they could be read, exactly; of a log file, \
+                 each rotation that nobody could read any more.",
                 source,
             ),
             invalid: self.counters(

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::poll::PollFlags;
 
@@ -124,12 +124,14 @@ struct Files {
     /// Files that were read to their end before a rotation: a glob may match
     /// their new names too.
     left: VecDeque<Mark>,
+    /// How many files match and are not followed.
+    left_out: usize,
 }
 
 impl Files {
     fn new(globs: Vec<(Glob, bool)>) -> Files {
         let (followed, left) = (BTreeMap::new(), VecDeque::new());
-        Files { globs, followed, first: true, left }
+        Files { globs, followed, first: true, left, left_out: 0 }
     }
 
     fn find(&self) -> Found {
@@ -149,12 +151,18 @@ impl Files {
         let literal = self.globs.iter().filter(|(glob, _)| glob.is_literal());
         let literal: BTreeSet<PathBuf> =
             literal.map(|(glob, _)| glob.path()).collect();
+        let mut left_out = 0;
         for path in found.files.iter().chain(&literal) {
-            let full = self.followed.len() >= FILES_MAX;
-            if !self.followed.contains_key(path) && !full {
+            if self.followed.contains_key(path) {
+                continue;
+            }
+            if self.followed.len() < FILES_MAX {
                 self.follow(path, found, context)?;
+            } else {
+                left_out += 1;
             }
         }
+        self.tell_left_out(left_out, context)?;
         self.first = false;
         let mut more = false;
         let mut forgotten = Vec::new();
@@ -172,6 +180,29 @@ impl Files {
             self.followed.remove(&path);
         }
         Ok(more)
+    }
+
+    /// Says that more files match than are followed, as the health of what is
+    /// left out.
+    fn tell_left_out(
+        &mut self,
+        left_out: usize,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        if left_out == self.left_out {
+            return Ok(());
+        }
+        self.left_out = left_out;
+        let id = SourceId::from("file:left-out");
+        if left_out == 0 {
+            return context.up(&id);
+        }
+        let why = format!(
+            "{left_out} more files match than the {FILES_MAX} that are \
+             followed; narrow the globs of sources: file:"
+        );
+        tracing::error!(reason = why, "log files are left out");
+        context.tell(&id, Health::Down(why))
     }
 
     /// Begins to follow one path.
@@ -202,12 +233,16 @@ impl Files {
             let mut marks = self.left.iter().copied().chain(stored);
             marks.find(|mark| Some((mark.dev, mark.ino)) == inode)
         });
-        let beginning = context.once || !self.first;
+        // What was made since a file was last read is all news.
+        let last = context.positions.values().filter_map(parse);
+        let last = last.map(|mark| mark.written).max();
+        let is_news = last.is_some_and(|last| born(there.as_ref()) > last);
+        let beginning = context.once || !self.first || is_news;
         let start = if beginning { Start::Beginning } else { Start::End };
-        if inode.is_some() {
-            let ours = |path: &Path| found.files.contains(path);
-            let began = followed.tail.begin(mark, start, &ours);
-            if let Err(error) = began {
+        let ours = |path: &Path| found.files.contains(path);
+        match followed.tail.begin(mark, start, &ours) {
+            Ok(missed) => followed.miss(missed),
+            Err(error) => {
                 let why = format!("failed to read: {error}");
                 context.tell(&followed.id, Health::Down(why))?;
                 return Ok(());
@@ -251,6 +286,14 @@ impl Files {
     }
 }
 
+/// When a file was made, in nanoseconds since 1970; 0 where the filesystem
+/// does not know.
+fn born(meta: Option<&std::fs::Metadata>) -> i64 {
+    let born = meta.and_then(|meta| meta.created().ok());
+    let since = born.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0)
+}
+
 fn stored(context: &Context, id: &SourceId) -> Option<Mark> {
     context.positions.get(id).and_then(parse)
 }
@@ -281,6 +324,20 @@ impl Followed {
             marked_at: Uptime::default(),
             id,
             matching,
+        }
+    }
+
+    /// Tells of files that were rotated and can't be read any more.
+    fn miss(&self, missed: u64) {
+        if missed > 0 {
+            tracing::warn!(
+                source = %self.id,
+                files = missed,
+                "rotated or truncated while nobody read, and gone or \
+                 compressed since: what they held after the last position is \
+                 lost"
+            );
+            Counters::add(&self.counters.lost, missed);
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! A tail belongs to a path. It holds the file that it reads open, whatever
 //! its name has become, until the path has another one with something in it:
-//! then the old one is read to its end first. Truncation (copytruncate) is
+//! then the old one is read to its end first. What was rotated while nobody
+//! read is read in its order (`file_rotated.rs`). Truncation (copytruncate) is
 //! seen by the size and by a fingerprint of the first bytes.
 
+use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::file_lines::Lines;
+use super::file_rotated::rotated;
 use super::text_header::strip;
 use crate::hash::fnv1a;
 
@@ -22,10 +25,6 @@ const PRINT_MAX: usize = 256;
 
 /// How much is read at a step, so that positions are sent meanwhile.
 const STEP_MAX: usize = 1024 * 1024;
-
-/// How many files beside the path are looked at for the one that was read
-/// before a restart.
-const SIBLINGS_MAX: usize = 64;
 
 /// The beginning of a file: how much of it, and its hash.
 #[derive(
@@ -47,6 +46,10 @@ pub struct Mark {
     pub offset: u64,
     /// How the file begins.
     pub fingerprint: Print,
+    /// When it had last been written, in nanoseconds since 1970: what was
+    /// rotated after it is newer. Zero in a store of an older release.
+    #[serde(default)]
+    pub written: i64,
 }
 
 /// Where to begin in a file that was never read.
@@ -68,16 +71,28 @@ pub struct Tail {
     open: Option<Open>,
     lines: Lines,
     /// A line cut by a rotation, waiting for its other half.
-    carried: Option<Vec<u8>>,
+    carried: Option<Half>,
+    /// Where the file before was left, before the half line.
+    before: Option<Mark>,
     left: Option<Mark>,
+    /// Files that were rotated while nobody read, the oldest first.
+    waiting: VecDeque<Open>,
 }
 
+/// Half a line, and how many bytes of its file it takes up.
 #[derive(Debug)]
-struct Open {
-    file: File,
+struct Half {
+    text: Vec<u8>,
+    length: u64,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) file: File,
     dev: u64,
-    ino: u64,
-    read: u64,
+    pub(super) ino: u64,
+    pub(super) read: u64,
     print: Print,
 }
 
@@ -109,15 +124,38 @@ impl Print {
     fn fits(self, file: &File) -> bool {
         Print::of(file, self.len).is_ok_and(|print| print == self)
     }
+
+    /// Whether it tells a file from all others without its inode.
+    fn is_whole(self) -> bool {
+        self.len == PRINT_MAX
+    }
 }
 
 impl Open {
-    fn new(path: &Path, read: u64) -> io::Result<Open> {
+    pub(super) fn new(path: &Path, read: u64) -> io::Result<Open> {
         let file = File::open(path)?;
         let (dev, ino) = identity(&file.metadata()?);
         let print = Print::of(&file, PRINT_MAX)?;
         Ok(Open { file, dev, ino, read, print })
     }
+
+    /// Whether it begins as the marked file did and is as long.
+    fn continues(&self, mark: &Mark) -> bool {
+        mark.fingerprint.fits(&self.file)
+            && self.file.metadata().is_ok_and(|m| m.len() >= mark.offset)
+    }
+
+    /// Whether it is the marked file: renamed, or copied before the original
+    /// was truncated.
+    pub(super) fn is_marked(&self, mark: &Mark) -> bool {
+        (self.ino == mark.ino || mark.fingerprint.is_whole())
+            && self.continues(mark)
+    }
+}
+
+/// When a file was last written, in nanoseconds since 1970.
+pub(super) fn written(meta: &Metadata) -> i64 {
+    meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
 }
 
 /// A file's device and inode.
@@ -128,8 +166,15 @@ pub fn identity(meta: &Metadata) -> (u64, u64) {
 impl Tail {
     /// A tail that has read nothing.
     pub fn new(path: PathBuf) -> Tail {
-        let lines = Lines::default();
-        Tail { path, open: None, lines, carried: None, left: None }
+        Tail {
+            path,
+            open: None,
+            lines: Lines::default(),
+            carried: None,
+            before: None,
+            left: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The device and inode of the file that it reads.
@@ -137,8 +182,10 @@ impl Tail {
         self.open.as_ref().map(|open| (open.dev, open.ino))
     }
 
-    /// Opens the file where `mark` says, or the renamed one that it is of,
-    /// or where `start` says. `ours` tells a path that has a tail of its own.
+    /// Opens the file where `mark` says, or the renamed one that it is of
+    /// and what was rotated after it, or where `start` says. `ours` tells a
+    /// path that has a tail of its own. Says how many files were missed:
+    /// rotated, and gone or compressed before they were read.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
@@ -147,33 +194,40 @@ impl Tail {
         mark: Option<Mark>,
         start: Start,
         ours: &dyn Fn(&Path) -> bool,
-    ) -> io::Result<()> {
-        let is_marked = |open: &Open, mark: Mark| {
-            mark.fingerprint.fits(&open.file)
-                && open.file.metadata().is_ok_and(|m| m.len() >= mark.offset)
+    ) -> io::Result<u64> {
+        let mut open = match Open::new(&self.path, 0) {
+            Ok(open) => Some(open),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
         };
-        let mut open = Open::new(&self.path, 0)?;
         let Some(mark) = mark else {
-            if start == Start::End {
+            if let (Start::End, Some(open)) = (start, &mut open) {
                 open.read = last_line(&open.file)?;
             }
-            self.open = Some(open);
-            return Ok(());
+            self.open = open;
+            return Ok(0);
         };
-        if !is_marked(&open, mark) {
-            let renamed = siblings(&self.path)
-                .filter(|path| !ours(path))
-                .filter_map(|path| Open::new(&path, 0).ok())
-                .find(|o| o.ino == mark.ino && is_marked(o, mark));
-            let Some(renamed) = renamed else {
-                self.open = Some(open);
-                return Ok(());
-            };
-            open = renamed;
+        if let Some(mut there) = open.take_if(|open| open.is_marked(&mark)) {
+            there.read = mark.offset;
+            self.open = Some(there);
+            return Ok(0);
         }
-        open.read = mark.offset;
-        self.open = Some(open);
-        Ok(())
+        let mut rotated = rotated(&self.path, &mark, ours);
+        let restored = |open: &&mut Open| {
+            rotated.files.is_empty()
+                && mark.fingerprint.len > 0
+                && open.continues(&mark)
+        };
+        if let Some(open) = open.as_mut().filter(restored) {
+            // A copy in its place, from a backup or another disk.
+            open.read = mark.offset;
+            rotated.missed = 0;
+        }
+        self.waiting = rotated.files;
+        // Until one of them is read from, a restart begins here again.
+        self.before = Some(mark);
+        self.open = self.waiting.pop_front().or(open);
+        Ok(rotated.missed)
     }
 
     /// Reads what there is and follows a rotation.
@@ -203,6 +257,7 @@ impl Tail {
         }
         step.more = self.read(take, &mut step.cut)?;
         let gone = match &there {
+            _ if !self.waiting.is_empty() => true,
             Some(new) => {
                 Some(identity(new)) != self.reads()
                     && (new.len() > 0 || meta.nlink() == 0)
@@ -212,16 +267,19 @@ impl Tail {
         if gone && !step.more {
             self.left = self.place();
             self.carry();
-            self.open = None;
-            step.more = there.is_some();
+            self.open = self.waiting.pop_front();
+            step.more = there.is_some() || self.open.is_some();
         }
         Ok(step)
     }
 
     /// Takes a line cut by a rotation as it is: its other half has not come.
     pub fn give_up_waiting(&mut self, take: &mut Take<'_>) {
-        if let Some(line) = self.carried.take() {
-            take(&line);
+        if let Some(half) = self.carried.take() {
+            take(&half.text);
+            if let Some(before) = &mut self.before {
+                before.offset += half.length;
+            }
         }
     }
 
@@ -234,10 +292,11 @@ impl Tail {
         self.lines.clear();
     }
 
-    /// Where it stands. `None` while half a line of the file before is held:
-    /// a restart would have to read that file again.
+    /// Where it stands: in the file before, while half a line of that is
+    /// held or the next one is not open yet.
     pub fn mark(&self) -> Option<Mark> {
-        if self.carried.is_none() { self.place() } else { None }
+        let place = self.place().filter(|_| self.carried.is_none());
+        place.or(self.before)
     }
 
     /// Where the file before ended, if it was left since the last call: what
@@ -253,13 +312,20 @@ impl Tail {
             ino: open.ino,
             offset: open.read.saturating_sub(self.lines.pending()),
             fingerprint: open.print,
+            written: open.file.metadata().map_or(0, |meta| written(&meta)),
         })
     }
 
     /// The file ends here; a partial line waits for what comes next.
     fn carry(&mut self) {
+        if self.carried.is_none() {
+            self.before = self.place();
+        }
         if !self.lines.partial().is_empty() && self.carried.is_none() {
-            self.carried = Some(self.lines.partial().to_vec());
+            self.carried = Some(Half {
+                text: self.lines.partial().to_vec(),
+                length: self.lines.pending(),
+            });
         }
         self.lines.clear();
     }
@@ -288,7 +354,7 @@ impl Tail {
                     None => {
                         take(line);
                     }
-                    Some(half) => join(&half, line, take),
+                    Some(half) => join(&half.text, line, take),
                 });
         }
         Ok(true)
@@ -321,23 +387,6 @@ fn last_line(file: &File) -> io::Result<u64> {
     let newline = tail[..n].iter().rposition(|b| *b == b'\n');
     let none = if from == 0 { 0 } else { size };
     Ok(newline.map_or(none, |at| from + at as u64 + 1))
-}
-
-/// The other files of the directory whose names begin alike: what rotation
-/// makes of it, `messages.1`, `messages-20260102`.
-fn siblings(path: &Path) -> impl Iterator<Item = PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let name = path.file_name().unwrap_or_default().to_owned();
-    let entries = path.parent().and_then(|dir| dir.read_dir().ok());
-    let entries = entries.into_iter().flatten().flatten();
-    entries
-        .filter(move |entry| {
-            let other = entry.file_name();
-            other != name && other.as_bytes().starts_with(name.as_bytes())
-        })
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .take(SIBLINGS_MAX)
 }
 
 #[cfg(test)]

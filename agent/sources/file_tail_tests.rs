@@ -110,15 +110,18 @@ fn half_a_line_whose_rest_never_comes_is_taken_as_it_is() {
     let mut log = Log::new();
     log.append("messages", "half");
     log.read();
+    let held = log.tail.mark().unwrap();
     fs::remove_file(&log.path).unwrap();
     assert_eq!(log.read(), [""; 0]);
-    assert_eq!(log.tail.mark(), None);
+    assert_eq!(log.tail.mark().unwrap(), held);
+    assert_eq!(held.offset, 0);
     let mut lines = Vec::new();
     log.tail.give_up_waiting(&mut |line| {
         lines.push(line.to_vec());
         true
     });
     assert_eq!(lines, [b"half"]);
+    assert_eq!(log.tail.mark().unwrap().offset, 4);
 }
 
 #[test]
@@ -189,4 +192,143 @@ fn a_file_that_was_never_read_begins_with_its_next_line() {
     log.tail.begin(None, Start::End, &|_| false).unwrap();
     log.append("messages", "f\nnew\n");
     assert_eq!(log.read(), ["half", "new"]);
+}
+
+#[test]
+fn a_kill_while_half_a_line_is_held_repeats_nothing() {
+    let mut log = Log::new();
+    log.append("messages", "one\n");
+    assert_eq!(log.read(), ["one"]);
+    log.append("messages", "two\nha");
+    log.rename("messages.1");
+    log.append("messages", "");
+    assert_eq!(log.read(), ["two"]);
+    log.restart();
+    assert_eq!(log.read(), [""; 0]);
+    log.append("messages", "lf\nthree\n");
+    assert_eq!(log.read(), ["half", "three"]);
+    log.restart();
+    assert_eq!(log.read(), [""; 0]);
+}
+
+#[test]
+fn a_kill_between_two_files_repeats_nothing() {
+    let mut log = Log::new();
+    log.append("messages", "one\n");
+    assert_eq!(log.read(), ["one"]);
+    log.append("messages", "two\n");
+    log.rename("messages.1");
+    log.append("messages", "three\n");
+    let mut lines = Vec::new();
+    // The old one is read to its end, the new one not yet open.
+    let step = log.tail.step(&mut |line| {
+        lines.push(line.to_vec());
+        true
+    });
+    assert!(step.unwrap().more && log.tail.reads().is_none());
+    assert_eq!(lines, [b"two"]);
+    log.restart();
+    assert_eq!(log.read(), ["three"]);
+}
+
+/// Puts some time between two writes, for filesystems of coarse stamps.
+fn later() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}
+
+impl Log {
+    /// Another tail that begins at `mark`; how many files it missed.
+    fn begin(&mut self, mark: Option<Mark>) -> u64 {
+        self.tail = Tail::new(self.path.clone());
+        self.tail.begin(mark, Start::End, &|_| false).unwrap()
+    }
+
+    /// Reads `one`, then is rotated twice while nobody reads.
+    fn rotated_twice() -> (Log, Option<Mark>) {
+        let mut log = Log::new();
+        log.append("messages.2", "older\n");
+        later();
+        log.append("messages", "one\n");
+        assert_eq!(log.read(), ["one"]);
+        let mark = log.tail.mark();
+        later();
+        log.append("messages", "two\n");
+        fs::rename(
+            log.dir.path().join("messages.2"),
+            log.dir.path().join("messages.4"),
+        )
+        .unwrap();
+        log.rename("messages.3");
+        later();
+        log.append("messages", "three\nfo");
+        log.rename("messages.2");
+        later();
+        log.append("messages", "ur\nfive\n");
+        log.rename("messages.1");
+        later();
+        log.append("messages", "six\n");
+        (log, mark)
+    }
+}
+
+#[test]
+fn several_rotations_during_a_restart_are_read_in_their_order() {
+    let (mut log, mark) = Log::rotated_twice();
+    assert_eq!(log.begin(mark), 0);
+    // Killed again in the middle of it.
+    let mut lines = Vec::new();
+    let mut take = |line: &[u8]| {
+        lines.push(String::from_utf8_lossy(line).into_owned());
+        true
+    };
+    log.tail.step(&mut take).unwrap();
+    log.tail.step(&mut take).unwrap();
+    assert_eq!(lines, ["two", "three"]);
+    let mark = log.tail.mark();
+    assert_eq!(log.begin(mark), 0);
+    assert_eq!(log.read(), ["four", "five", "six"]);
+}
+
+#[test]
+fn what_was_rotated_away_or_compressed_unread_is_counted() {
+    let (mut log, mark) = Log::rotated_twice();
+    let gone = log.dir.path().join("messages.3");
+    fs::remove_file(&gone).unwrap();
+    assert_eq!(log.begin(mark), 1);
+    assert_eq!(log.read(), ["three", "four", "five", "six"]);
+
+    let (mut log, mark) = Log::rotated_twice();
+    let name = |n| log.dir.path().join(format!("messages.{n}"));
+    for n in [3, 2] {
+        // As gzip keeps the time of the last write.
+        fs::rename(name(n), log.dir.path().join(format!("messages.{n}.gz")))
+            .unwrap();
+        let path = log.dir.path().join(format!("messages.{n}.gz"));
+        let time = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, [0x1f, 0x8b]).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    }
+    assert_eq!(log.begin(mark), 2);
+    assert_eq!(log.read(), ["ur", "five", "six"]);
+}
+
+#[test]
+fn a_copy_made_before_a_truncation_is_read_to_its_end() {
+    let mut log = Log::new();
+    let long = "x".repeat(PRINT_MAX);
+    log.append("messages", &format!("{long}\none\n"));
+    log.read();
+    let mark = log.tail.mark();
+    log.append("messages", "two\n");
+    fs::copy(&log.path, log.dir.path().join("messages.1")).unwrap();
+    File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+    log.append("messages", "three\n");
+    assert_eq!(log.begin(mark), 0);
+    assert_eq!(log.read(), ["two", "three"]);
 }

@@ -13,6 +13,7 @@ pub mod file;
 pub mod file_glob;
 pub mod file_lines;
 mod file_match;
+mod file_rotated;
 pub mod file_tail;
 mod file_watch;
 pub mod forward;

@@ -149,3 +149,41 @@ fn bytes_that_are_no_text_and_endless_lines_are_survived() {
     bench.until_observed(&id, 4);
     assert_eq!(bench.invalid(&id), 1);
 }
+
+#[test]
+fn more_files_than_are_followed_are_said() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..300 {
+        fs::write(dir.path().join(format!("{n}.log")), "").unwrap();
+    }
+    let bench = Bench::new(following(dir.path(), "/*.log", false));
+    bench.until_health("file:left-out", |health| match health {
+        Health::Down(why) => why.starts_with("44 more files"),
+        _ => false,
+    });
+    for n in 0..100 {
+        fs::remove_file(dir.path().join(format!("{n}.log"))).unwrap();
+    }
+    bench.until_health("file:left-out", |health| *health == Health::Up);
+}
+
+#[test]
+fn a_file_made_while_nobody_read_is_read_from_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("old.log"), "before\n");
+    append(&root.join("a.log"), "");
+    let a = id(root, "a.log");
+    let setup = following(root, "/a*.log", false);
+    let bench = Bench::new(setup);
+    bench.until_position(&a);
+    append(&root.join("a.log"), "one\n");
+    bench.until_observed(&a, 1);
+    let positions = bench.stop();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    append(&root.join("b.log"), "news\n");
+    let setup = following(root, "/*.log", false);
+    let bench = Bench::with(setup, positions, false);
+    bench.until_observed(&id(root, "b.log"), 1);
+    assert_eq!(bench.observed(&id(root, "old.log")), 0);
+}

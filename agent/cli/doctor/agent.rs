@@ -5,6 +5,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::Check;
 use crate::cli::{Global, client};
 use crate::config::Config;
@@ -153,7 +155,7 @@ fn filesystem(dir: &Path, root: &Path) -> Option<String> {
 fn socket(socket: &Path) -> Check {
     let name = "agent";
     match client::get(socket, "/api/v1/node") {
-        Ok(_) => Check::ok(name, format!("answers on {}", socket.display())),
+        Ok(node) => answering(name, socket, &node),
         Err(error @ client::Error::NotRunning(_)) => Check::warn(
             name,
             error.to_string(),
@@ -168,6 +170,29 @@ fn socket(socket: &Path) -> Check {
             name,
             error.to_string(),
             "look at its log: journalctl -u faultline",
+        ),
+    }
+}
+
+/// An agent that answers; what it can't read is no good news.
+fn answering(name: &'static str, socket: &Path, node: &Value) -> Check {
+    let found = format!("answers on {}", socket.display());
+    let sources = node.get("sources").and_then(Value::as_array);
+    let text = |s: &Value, key| {
+        s.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let down: Vec<String> = sources
+        .into_iter()
+        .flatten()
+        .filter(|s| text(s, "state") == "down")
+        .map(|s| format!("{}: {}", text(s, "source"), text(s, "reason")))
+        .collect();
+    match down.first() {
+        None => Check::ok(name, found),
+        Some(first) => Check::warn(
+            name,
+            format!("{found}; {} source(s) can't be read", down.len()),
+            format!("the first is {first}; `faultline status` shows all"),
         ),
     }
 }
@@ -211,6 +236,22 @@ mod tests {
         let place = tempfile::NamedTempFile::new().unwrap();
         let check = state_dir(place.path(), Path::new("/"));
         assert_eq!(check.verdict, Verdict::Bad);
+    }
+
+    #[test]
+    fn an_agent_whose_source_is_down_is_a_warning() {
+        let node = |state: &str| {
+            serde_json::json!({ "sources": [{
+                "source": "file:left-out",
+                "state": state,
+                "reason": "44 more files match",
+            }]})
+        };
+        let check = answering("agent", Path::new("/s"), &node("down"));
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert!(check.next.contains("44 more files"), "{check:?}");
+        let check = answering("agent", Path::new("/s"), &node("up"));
+        assert_eq!(check.verdict, Verdict::Ok);
     }
 
     #[test]
