@@ -36,12 +36,12 @@ fn after(lines: &[&str]) -> tempfile::TempDir {
     let at = drive.now().boot;
     let faults = drive.ledger().faults();
     pending.faults = faults.map(|f| (f.key.clone(), Some(f.at(at)))).collect();
-    save(&dir.path().join("state"), pending);
+    save(&dir.path().join("state"), pending, Machine::default());
     dir
 }
 
-fn save(dir: &Path, pending: Pending) {
-    let store = Store::start(dir.to_owned(), Machine::default());
+fn save(dir: &Path, pending: Pending, machine: Machine) {
+    let store = Store::start(dir.to_owned(), machine);
     store.first(PATIENCE).unwrap();
     store.put(pending);
     assert!(store.close(PATIENCE));
@@ -145,4 +145,31 @@ fn a_damaged_store_is_told_and_left_alone() {
         assert!(ran.err.contains("state.db"), "{ran:?}");
     }
     assert!(std::fs::read(&path).unwrap().starts_with(b"not a database"));
+}
+
+#[test]
+fn another_machines_faults_on_a_cloned_disk_are_history() {
+    let dir = sick();
+    let machine_id = |id: &str| {
+        let etc = dir.path().join("none/etc");
+        std::fs::create_dir_all(&etc).unwrap();
+        std::fs::write(etc.join("machine-id"), id).unwrap();
+        Machine::read(&dir.path().join("none"))
+    };
+    let (old, new) = ("0123456789abcdef", "fedcba9876543210");
+    save(&dir.path().join("state"), Pending::default(), machine_id(old));
+    assert_eq!(run(dir.path(), &["status"]).status, 2);
+    machine_id(new);
+    let ran = run(dir.path(), &["status"]);
+    assert_eq!(ran.status, 3, "{ran:?}");
+    assert!(ran.out.contains("another machine"), "{}", ran.out);
+    assert!(!ran.out.contains(DIMM), "{}", ran.out);
+    let history = json(dir.path(), &["history", "--json"]);
+    let warning = history["warning"].as_str().unwrap();
+    assert!(warning.contains("another machine"), "{warning}");
+    let last = history["history"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["change"], "cloned disk", "{history}");
+    // Looking has changed nothing: on its own machine all is as before.
+    machine_id(old);
+    assert_eq!(run(dir.path(), &["status"]).status, 2);
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::client;
 use crate::config::Config;
-use crate::store::{self, HistoryEntry};
+use crate::machine::Machine;
+use crate::store::{self, HistoryEntry, Loaded};
 use crate::time::Uptime;
 use crate::view::FaultView;
 
@@ -18,8 +19,9 @@ use crate::view::FaultView;
 pub enum Teller {
     /// The running agent.
     Agent,
-    /// The store; why there was no agent to ask.
-    Store(String),
+    /// The store; why there was no agent to ask, and what else people must
+    /// know of it.
+    Store(Vec<String>),
 }
 
 impl Teller {
@@ -35,10 +37,14 @@ impl Teller {
     pub fn warning(&self) -> Option<String> {
         match self {
             Teller::Agent => None,
-            Teller::Store(why) => Some(format!(
-                "{why}; this is what the store held when the agent ended"
-            )),
+            Teller::Store(notes) => Some(notes.join("; ")),
         }
+    }
+
+    fn store(why: &client::Error, notes: Vec<String>) -> Teller {
+        let held = "this is what the store held when the agent ended";
+        let first = [why.to_string(), held.to_owned()];
+        Teller::Store(first.into_iter().chain(notes).collect())
     }
 }
 
@@ -50,11 +56,10 @@ pub fn faults(config: &Config) -> anyhow::Result<(Vec<FaultView>, Teller)> {
     match client::get(&config.socket, "/api/v1/faults") {
         Ok(answer) => Ok((list(answer, "faults")?, Teller::Agent)),
         Err(error) if error.is_not_running() => {
-            let dir = &config.state_dir;
-            let loaded = store::read(dir).map_err(|e| no_store(&error, e))?;
+            let loaded = read_store(config, 0, &error)?;
             let view = |f| FaultView::of(f, Uptime::default());
             let faults = loaded.faults.iter().map(view).collect();
-            Ok((faults, Teller::Store(error.to_string())))
+            Ok((faults, Teller::store(&error, loaded.notes)))
         }
         Err(error) => Err(error.into()),
     }
@@ -86,12 +91,22 @@ pub fn history(
             Ok((entries, Teller::Agent))
         }
         Err(error) if error.is_not_running() => {
-            let entries = store::read_history(&config.state_dir, limit)
-                .map_err(|e| no_store(&error, e))?;
-            Ok((entries, Teller::Store(error.to_string())))
+            let loaded = read_store(config, limit, &error)?;
+            Ok((loaded.history, Teller::store(&error, loaded.notes)))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the store holds for this machine, with the last `history` changes.
+fn read_store(
+    config: &Config,
+    history: usize,
+    agent: &client::Error,
+) -> anyhow::Result<Loaded> {
+    let machine = Machine::read(&config.root);
+    store::read_on(&config.state_dir, &machine, history)
+        .map_err(|error| no_store(agent, error))
 }
 
 fn no_store(agent: &client::Error, store: store::Error) -> anyhow::Error {

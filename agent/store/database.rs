@@ -254,9 +254,7 @@ fn bind(
         transaction.execute(put, params!["oldest_reader", reader])?;
     }
     let mut loaded = load(&transaction)?;
-    let bound: Machine = meta(&transaction, "machine")?
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default();
+    let bound = bound_to(&transaction)?;
     let bound = if machine.is_same(&bound) == Some(false) {
         disown(&transaction, &mut loaded)?;
         Machine::default()
@@ -276,26 +274,53 @@ fn disown(
     connection: &Connection,
     loaded: &mut Loaded,
 ) -> rusqlite::Result<()> {
+    connection.execute_batch("DELETE FROM faults; DELETE FROM positions;")?;
+    let entries = as_of_another(loaded);
+    add_history(connection, &entries)?;
+    loaded.add_history(entries, HISTORY_RECENT);
+    Ok(())
+}
+
+/// Takes the faults and positions of a store that another machine wrote;
+/// returns what is to be history of it.
+fn as_of_another(loaded: &mut Loaded) -> VecDeque<HistoryEntry> {
     let faults = std::mem::take(&mut loaded.faults);
     loaded.positions.clear();
-    connection.execute_batch("DELETE FROM faults; DELETE FROM positions;")?;
-    let entries: VecDeque<_> =
-        faults.iter().map(HistoryEntry::cloned).collect();
-    add_history(connection, &entries)?;
     loaded.notes.push(format!(
         "this store was written on another machine (a cloned disk): its {} \
          fault(s) are kept as history, its positions discarded",
         faults.len(),
     ));
-    loaded.history.extend(entries);
-    while loaded.history.len() > HISTORY_RECENT {
-        loaded.history.pop_front();
+    faults.iter().map(HistoryEntry::cloned).collect()
+}
+
+/// Reads what `machine` may call its own, with the last `history` changes;
+/// writes nothing.
+pub(super) fn load_on(
+    connection: &Connection,
+    machine: &Machine,
+    history: usize,
+) -> rusqlite::Result<Loaded> {
+    let mut loaded = load(connection)?;
+    loaded.history = load_history(connection, history)?;
+    let bound = bound_to(connection)?;
+    if machine.is_same(&bound) == Some(false) {
+        let entries = as_of_another(&mut loaded);
+        loaded.add_history(entries, history);
     }
-    Ok(())
+    Ok(loaded)
+}
+
+/// The machine that wrote the store, as far as it says.
+fn bound_to(connection: &Connection) -> rusqlite::Result<Machine> {
+    let json = meta(connection, "machine")?;
+    Ok(json
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default())
 }
 
 /// Reads everything that a restart needs.
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
+fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
     let mut loaded = Loaded::default();
     let mut unreadable = Vec::new();
     let mut statement =

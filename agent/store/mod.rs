@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 pub use database::{OURS, SCHEMA};
-pub use read::{read, read_history};
+pub use read::{read, read_history, read_on};
 pub use writer::{Status, Store};
 
 use crate::ledger::fault::{Fault, FaultKey};
@@ -133,6 +133,16 @@ pub struct Loaded {
     /// What people must be told of the opening: a file set aside, a cloned
     /// disk, rows that could not be read.
     pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// Adds newer changes to the last `limit`.
+    fn add_history(&mut self, newer: VecDeque<HistoryEntry>, limit: usize) {
+        self.history.extend(newer);
+        while self.history.len() > limit {
+            self.history.pop_front();
+        }
+    }
 }
 
 /// What waits to be written; latest wins.

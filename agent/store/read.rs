@@ -6,15 +6,30 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::database::{has_table, load, load_history, too_new};
-use super::{Error, FILE, HistoryEntry, Loaded};
+use super::database::{has_table, load_history, load_on, too_new};
+use super::{Error, FILE, HISTORY_RECENT, HistoryEntry, Loaded};
+use crate::machine::Machine;
 
-/// Faults, positions and recent history of the store in `directory`.
+/// Faults, positions and recent history of the store in `directory`,
+/// whichever machine wrote it.
 ///
 /// # Errors
 /// There is none, it is damaged, or a newer release wrote it.
 pub fn read(directory: &Path) -> Result<Loaded, Error> {
-    with(directory, load)
+    read_on(directory, &Machine::default(), HISTORY_RECENT)
+}
+
+/// The same as `machine` sees it, with the last `history` changes: faults
+/// that another machine's agent left there are history.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_on(
+    directory: &Path,
+    machine: &Machine,
+    history: usize,
+) -> Result<Loaded, Error> {
+    with(directory, |connection| load_on(connection, machine, history))
 }
 
 /// The last `limit` changes, oldest first.

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::database::Database;
-use super::{Error, Loaded, Pending, read};
+use super::{Error, HISTORY_RECENT, Loaded, Pending, read_on};
 use crate::clock;
 use crate::ledger::fault::Fault;
 use crate::machine::Machine;
@@ -250,7 +250,11 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     let (database, loaded, error) = match result {
         Ok((database, loaded)) => (Some(database), Some(loaded), None),
         Err(error) if *opened => (None, None, Some(error)),
-        Err(error) => (None, read(&shared.directory).ok(), Some(error)),
+        Err(error) => {
+            let (directory, machine) = (&shared.directory, &shared.machine);
+            let loaded = read_on(directory, machine, HISTORY_RECENT);
+            (None, loaded.ok(), Some(error))
+        }
     };
     let mut state = shared.lock();
     state.busy = None;
