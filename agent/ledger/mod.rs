@@ -6,7 +6,7 @@
 //! fault, `suppress` folds symptoms into causes, `escalate` and `siblings`
 //! judge severity and find common parents, `timers` does what is due,
 //! `reload` holds faults against a pattern set, `operator` is what people
-//! ask, `table` bounds it all, and `desired` makes of the faults what the
+//! ask, `table` and `room` bound it all, and `desired` makes of the faults what the
 //! node should look like.
 //!
 //! Invariant: no clock, no I/O, no async below this module; nothing depends
@@ -20,6 +20,7 @@ mod life;
 mod operator;
 mod proof;
 mod reload;
+mod room;
 mod siblings;
 mod state;
 mod step;

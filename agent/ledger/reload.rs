@@ -44,6 +44,7 @@ impl Ledger {
                 self.stats.refused += 1;
             }
         }
+        self.stats.dropped_values += self.table.fit_all();
         // Only what differs from the store need be written again.
         self.table.take_dirty();
         self.judge_patterns();

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::fault::{Ended, Evidence, Fault, FaultKey, Phase, Window};
+use super::room::Room;
 use super::table::Row;
 use super::tolerance::{Occasion, admit, empty};
-use super::{Ledger, proof};
+use super::{Ledger, proof, tolerance};
 use crate::hash::fnv1a;
 use crate::patterns::set::{Pattern, Proof, Severity};
 use crate::signal::{Batch, Effect, Event, Signal, SourceId, Truth};
@@ -120,8 +121,12 @@ impl Ledger {
                 self.stats.refused += 1;
                 return None;
             }
+            if Room::has_shrunk(self.table.len()) {
+                self.stats.dropped_values += self.table.fit_all();
+            }
         }
         let (boot, now) = (self.options.boot.clone(), self.now.boot);
+        let room = self.table.room();
         let row = self.table.get_mut(&key)?;
         row.touched = now;
         let fault = &mut row.fault;
@@ -142,7 +147,7 @@ impl Ledger {
         fault.suspects.clone_from(&signal.suspects);
         fault.parents.clone_from(&signal.parents);
         fault.captures.clone_from(&signal.captures);
-        keep(fault, evidence(signal));
+        keep(fault, evidence(signal), room);
         let unraised = [Phase::Tolerated, Phase::Cleared];
         if !signal.injected && !unraised.contains(&fault.phase) {
             // Real evidence makes a drill's fault real.
@@ -163,6 +168,7 @@ impl Ledger {
         pattern: &Pattern,
         occasion: Occasion<'_>,
     ) {
+        let room = self.table.room();
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         fault.total = fault.total.saturating_add(occasion.count);
@@ -174,6 +180,7 @@ impl Ledger {
         };
         let spent = admitted.is_some_and(|a| a.spent);
         self.stats.dropped_values += admitted.map_or(0, |a| a.dropped);
+        self.stats.dropped_values += tolerance::fit(window, room.window);
         match (fault.phase, admitted) {
             (Phase::Tolerated | Phase::Cleared, Some(admitted)) => {
                 // A cleared fault shows its last life until it reopens.
@@ -253,9 +260,10 @@ impl Ledger {
                 && (part.is_within(&fault.key.part)
                     || fault.key.part.is_within(part))
         });
+        let room = self.table.room();
         for key in keys {
             if let Some(row) = self.table.get_mut(&key) {
-                keep(&mut row.fault, evidence(signal));
+                keep(&mut row.fault, evidence(signal), room);
             }
         }
     }
@@ -275,6 +283,7 @@ impl Ledger {
     }
 
     fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {
+        let room = self.table.room();
         let Some(row) = self.table.get_mut(key) else { return };
         let holds = row.truth == Truth::True;
         let fault = &mut row.fault;
@@ -288,7 +297,7 @@ impl Ledger {
         if holds || (signal.injected && !fault.injected) {
             return;
         }
-        keep(fault, evidence(signal));
+        keep(fault, evidence(signal), room);
         match fault.phase {
             Phase::Tolerated => self.forget(key),
             Phase::Cleared => empty(&mut fault.window, None),
@@ -332,12 +341,12 @@ impl Ledger {
             self.stats.unplaced = self.stats.unplaced.saturating_add(count);
             return;
         };
-        let now = self.now;
+        let (now, room) = (self.now, self.table.room());
         let Some(row) = self.table.get_mut(&key) else { return };
         row.touched = now.boot;
         let fault = &mut row.fault;
         fault.last_seen = fault.last_seen.max(at);
-        keep(fault, Evidence { time: at, approximate: false, text });
+        keep(fault, Evidence { time: at, approximate: false, text }, room);
         // They are as real as the line they follow.
         let real = !fault.injected;
         let wall = now.wall;
@@ -418,13 +427,14 @@ fn evidence(signal: &Signal) -> Evidence {
     }
 }
 
-/// Keeps the first and the last few.
-fn keep(fault: &mut Fault, evidence: Evidence) {
+/// Keeps the first and the last few, as far as there is room.
+fn keep(fault: &mut Fault, evidence: Evidence, room: Room) {
     if fault.total == 0 && fault.first == evidence {
-        return;
+        return room.fit_evidence(fault);
     }
     if fault.last.len() >= LAST_EVIDENCE {
         fault.last.pop_front();
     }
     fault.last.push_back(evidence);
+    room.fit_evidence(fault);
 }

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fault::{Fault, FaultKey, Phase};
+use super::room::Room;
 use crate::parts::ids::PartId;
 use crate::signal::Truth;
 use crate::time::Uptime;
 
 /// The most faults kept. A machine has some hundred parts that fail; more
-/// means that a pattern takes something for a part that is none.
-pub const FAULTS_MAX: usize = 4096;
+/// means that a pattern takes something for a part that is none. Each takes
+/// some kilobytes (`room.rs`).
+pub const FAULTS_MAX: usize = 1024;
 
 /// How many go at once when the table is full, so that a flood of new parts
 /// does not search the whole table for each of them.
@@ -116,6 +118,17 @@ impl Table {
 
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// What each fault may take among so many.
+    pub fn room(&self) -> Room {
+        Room::among(self.len)
+    }
+
+    /// Makes all faults fit; returns how many values of windows had to go.
+    pub fn fit_all(&mut self) -> u64 {
+        let room = self.room();
+        self.iter_mut().map(|row| room.fit(&mut row.fault)).sum()
     }
 
     /// Notes a change that did not go through [`Table::get_mut`].

@@ -5,5 +5,6 @@ mod folding;
 mod people;
 mod proving;
 mod random;
+mod room;
 mod rules;
 mod siblings;

@@ -97,6 +97,58 @@ pub(super) fn empty(window: &mut Window, last: Option<Timestamp>) {
     *window = Window { dropped, last_occasion: last, ..Window::default() };
 }
 
+/// Makes the window fit into so many bytes: slots are joined, so that it is
+/// spent later but never too early; the oldest values go, and are counted.
+pub(super) fn fit(window: &mut Window, room: usize) -> u64 {
+    const SLOT: usize = size_of::<(Timestamp, u64)>();
+    // A node of the map, shared by a few, and the text.
+    let value = |text: &String| 64 + text.len();
+    while window.counted.len() > 1 && window.counted.len() * SLOT > room {
+        join_closest(&mut window.counted);
+        window.counted.shrink_to(window.counted.len());
+    }
+    let dropped = window.dropped;
+    let takes = |w: &Window| w.values.keys().map(value).sum::<usize>();
+    while window.values.len() > 1 && takes(window) > room {
+        drop_oldest(window);
+    }
+    let takes = |(text, slots): (&String, &VecDeque<_>)| {
+        value(text) + slots.len() * SLOT
+    };
+    let all = |w: &Window| w.same.iter().map(takes).sum::<usize>();
+    while window.same.len() > 1 && all(window) > room {
+        drop_oldest_of_same(window, None);
+    }
+    while all(window) > room
+        && let Some(slots) = window.same.values_mut().find(|s| s.len() > 1)
+    {
+        join_closest(slots);
+    }
+    window.dropped - dropped
+}
+
+fn drop_oldest(window: &mut Window) {
+    let oldest = window.values.iter().min_by_key(|(_, t)| **t);
+    if let Some(oldest) = oldest.map(|(value, _)| value.clone()) {
+        window.values.remove(&oldest);
+        window.dropped += 1;
+    }
+}
+
+/// Forgets the value of `same` that was seen least recently, but not `kept`;
+/// false when there is none.
+fn drop_oldest_of_same(window: &mut Window, kept: Option<&str>) -> bool {
+    let age = |(_, entries): &(&String, &VecDeque<(Timestamp, u64)>)| {
+        entries.back().map(|(t, _)| *t)
+    };
+    let others = window.same.iter().filter(|(v, _)| Some(v.as_str()) != kept);
+    let Some(oldest) = others.min_by_key(age) else { return false };
+    let oldest = oldest.0.clone();
+    window.same.remove(&oldest);
+    window.dropped += 1;
+    true
+}
+
 /// Whether nothing is counted in it.
 pub(super) fn is_empty(window: &Window) -> bool {
     window.counted.is_empty()
@@ -155,14 +207,9 @@ fn same(
         || window.same.values().map(VecDeque::len).sum::<usize>()
             > SAME_SLOTS_MAX
     {
-        let age = |(_, entries): &(&String, &VecDeque<(Timestamp, u64)>)| {
-            entries.back().map(|(t, _)| *t)
-        };
-        let others = window.same.iter().filter(|(v, _)| *v != value);
-        let Some(oldest) = others.min_by_key(age) else { break };
-        let oldest = oldest.0.clone();
-        window.same.remove(&oldest);
-        window.dropped += 1;
+        if !drop_oldest_of_same(window, Some(value)) {
+            break;
+        }
     }
     spent
 }
@@ -183,10 +230,7 @@ fn distinct(
     window.last_occasion = Some(at);
     window.values.insert(cut(value).to_owned(), at);
     while window.values.len() > VALUES_MAX {
-        let oldest = window.values.iter().min_by_key(|(_, t)| **t);
-        let Some(oldest) = oldest.map(|(v, _)| v.clone()) else { break };
-        window.values.remove(&oldest);
-        window.dropped += 1;
+        drop_oldest(window);
     }
     let limit = limit.min(VALUES_MAX as u64 - 1);
     window.values.len() as u64 > limit

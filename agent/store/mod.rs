@@ -24,7 +24,7 @@ pub use read::{read, read_history, read_on};
 pub use writer::{Status, Store};
 
 use crate::ledger::fault::{Fault, FaultKey};
-use crate::ledger::{Change, ChangeKind};
+use crate::ledger::{Change, ChangeKind, FAULTS_MAX};
 use crate::signal::{Position, SourceId};
 
 /// The database's name in the state directory.
@@ -40,6 +40,10 @@ pub const HISTORY_RECENT: usize = 256;
 /// How many changes wait for a disk that doesn't write; more are dropped,
 /// oldest first, and counted.
 pub const HISTORY_PENDING: usize = 1000;
+
+/// How many changed faults wait for a disk that doesn't write. Those that
+/// hold are fewer (`ledger::FAULTS_MAX`): the rest are forgotten ones.
+const FAULTS_PENDING: usize = 4 * FAULTS_MAX;
 
 /// One line of the history: a change, as people and the JSON API see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,6 +176,11 @@ impl Pending {
     /// Adds what is newer; returns how many history entries had no room.
     fn merge(&mut self, newer: Pending) -> u64 {
         self.faults.extend(newer.faults);
+        if self.faults.len() > FAULTS_PENDING {
+            // Rows that stay behind are tolerated at most, and forgotten
+            // again after a restart.
+            self.faults.retain(|_, fault| fault.is_some());
+        }
         self.positions.extend(newer.positions);
         self.history.extend(newer.history);
         let mut dropped = 0;
