@@ -302,6 +302,7 @@ fn serve(
         state_dir: config.state_dir.clone(),
         log: log.clone(),
         ready: keeper.ready.clone(),
+        long: Default::default(),
     };
     http::start(Listeners { tcp, unix }, Arc::new(agent)).map_err(start_error)
 }

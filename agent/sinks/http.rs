@@ -8,19 +8,16 @@
 //! Invariant: nothing that arrives over TCP changes anything.
 
 mod answer;
+mod connection;
+mod places;
 pub mod socket;
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use super::log::Log;
@@ -28,27 +25,17 @@ use super::metrics::{Metrics, Scrape, SourceCounts};
 use crate::queue::Message;
 use crate::sources::{Stats, Unexplained};
 use crate::store::{Recent, Store};
+use connection::serve;
+use places::Places;
 use socket::{Access, Gate};
 
 /// Connections at once on each listener: a scraper or two, a probe, a person;
-/// more wait in the kernel's backlog.
+/// past that the longest idle one gives way.
 const CONNECTIONS: usize = 64;
 
-/// A client has so long to send a request's head, also on a connection that
-/// it keeps open.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A request is answered, and its body read, within this.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection is closed after this and a request's time, whatever it does.
-const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-
-/// The largest request head.
-const HEAD_MAX: usize = 16 * 1024;
-
-/// Header fields at most.
-const HEADERS_MAX: usize = 64;
+/// Long answers (faults, much history) at once on each listener: one is some
+/// megabytes, from the ledger's question to the client's last read.
+const LONG_ANSWERS: usize = 1;
 
 /// What the server needs of the agent.
 #[derive(Debug)]
@@ -71,6 +58,32 @@ pub struct Agent {
     pub log: Log,
     /// What readiness waits for.
     pub ready: Ready,
+    /// Who may make a long answer.
+    pub long: Long,
+}
+
+/// The long answers that may be made at once.
+#[derive(Clone, Debug)]
+pub struct Long {
+    tcp: Arc<Semaphore>,
+    socket: Arc<Semaphore>,
+}
+
+impl Default for Long {
+    fn default() -> Long {
+        let places = || Arc::new(Semaphore::new(LONG_ANSWERS));
+        Long { tcp: places(), socket: places() }
+    }
+}
+
+impl Long {
+    /// The places of a listener: strangers on TCP don't keep operators out.
+    fn of(&self, access: &Access) -> Arc<Semaphore> {
+        match access {
+            Access::ReadOnly => Arc::clone(&self.tcp),
+            Access::Full(_) | Access::Refused(_) => Arc::clone(&self.socket),
+        }
+    }
 }
 
 /// What has not been tried yet; empty means ready.
@@ -175,20 +188,21 @@ async fn serve_tcp(
     agent: Arc<Agent>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 // An answer is written in pieces: without this, the second
                 // waits for the first one's delayed acknowledgement, 40 ms.
                 // A socket that refuses it is served all the same.
                 let _ = stream.set_nodelay(true);
-                let agent = agent.clone();
+                let (agent, place) = (agent.clone(), places.take().await);
                 tokio::spawn(async move {
-                    serve(stream, Access::ReadOnly, agent).await;
-                    drop(place);
+                    serve(stream, Access::ReadOnly, agent, &place).await;
                 });
+                // What it has sent already is read before others come: a
+                // crowd of them must not push out one that asks at once.
+                tokio::task::yield_now().await;
             }
             Err(error) => refused(&error).await,
         }
@@ -201,17 +215,16 @@ async fn serve_unix(
     agent: Arc<Agent>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
                 let access = gate.admit(&stream);
-                let agent = agent.clone();
+                let (agent, place) = (agent.clone(), places.take().await);
                 tokio::spawn(async move {
-                    serve(stream, access, agent).await;
-                    drop(place);
+                    serve(stream, access, agent, &place).await;
                 });
+                tokio::task::yield_now().await;
             }
             Err(error) => refused(&error).await,
         }
@@ -222,35 +235,4 @@ async fn serve_unix(
 async fn refused(error: &std::io::Error) {
     tracing::warn!(%error, "can't accept a connection");
     tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
-/// Serves one connection to its end.
-async fn serve(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    access: Access,
-    agent: Arc<Agent>,
-) {
-    let access = Arc::new(access);
-    let service = service_fn(move |request| {
-        let (access, agent) = (Arc::clone(&access), Arc::clone(&agent));
-        async move {
-            let answer = answer::answer(request, &access, &agent);
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, answer).await;
-            let late = |_| answer::error(408, "the request took too long");
-            Ok::<_, Infallible>(answer.unwrap_or_else(late))
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEAD_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    // How a client ended its connection is its own business, hence `_`.
-    let ended = tokio::time::timeout(CONNECTION_LIFE, connection.as_mut());
-    if ended.await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = tokio::time::timeout(REQUEST_TIMEOUT, connection).await;
-    }
 }

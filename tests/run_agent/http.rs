@@ -1,8 +1,9 @@
 //! Clients that do not behave, and those that may not.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -99,28 +100,80 @@ fn a_huge_head_is_refused() {
     assert_eq!(agent.get("/healthz").0, 200);
 }
 
+/// A connection on which half a head was sent.
+fn half_open(agent: &Agent) -> TcpStream {
+    let mut stream = TcpStream::connect(&agent.address).unwrap();
+    stream.write_all(b"GET /metrics HTT").unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Far less than a slow head may take.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[expect(clippy::disallowed_methods, reason = "a test's own limit")]
+fn answers_at_once(agent: &Agent) {
+    let begin = std::time::Instant::now();
+    assert_eq!(agent.get("/healthz").0, 200);
+    let took = begin.elapsed();
+    assert!(took < AT_ONCE, "/healthz took {took:?}");
+}
+
 #[test]
 fn slow_clients_are_cut_off_and_starve_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent(&directory);
-    // More than all the places there are.
-    let mut slow: Vec<TcpStream> = (0..80)
-        .map(|_| {
-            let mut stream = TcpStream::connect(&agent.address).unwrap();
-            stream.write_all(b"GET /metrics HTT").unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream
-        })
-        .collect();
+    // Many times the places there are.
+    let slow: Vec<TcpStream> = (0..300).map(|_| half_open(&agent)).collect();
+    answers_at_once(&agent);
     // The socket has places of its own: the operator is never locked out.
     let (status, _) = agent.post("/v1/clear", "{\"fault\":\"none\"}");
     assert_eq!(status, 409);
-    // Waits in the backlog until the slow ones are cut off.
-    assert_eq!(agent.get("/healthz").0, 200);
-    let mut end = [0; 512];
-    let n = slow[0].read(&mut end).unwrap_or(0);
-    let told = String::from_utf8_lossy(&end[..n]);
-    assert!(n == 0 || told.contains(" 408 "), "{told}");
+    answers_at_once(&agent);
+    // Those who gave way, and those whose time is over, are told.
+    for stream in slow.into_iter().step_by(50) {
+        assert_eq!(answer(stream).0, 408);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own limit")]
+fn many_clients_that_do_not_read_starve_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = agent(&directory);
+    // On the socket, whose buffers don't grow: some hundred kilobytes.
+    let connect = || UnixStream::connect(agent.dir.join("run/f.sock")).unwrap();
+    let request = "GET /api/v1/patterns HTTP/1.1\r\nhost: x\r\n\r\n";
+    let deaf: Vec<UnixStream> = (0..100)
+        .map(|_| {
+            let mut stream = connect();
+            stream.write_all(request.repeat(9).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let begin = std::time::Instant::now();
+    let (status, _) = ask(connect(), "GET /healthz HTTP/1.1\r\n", "");
+    assert_eq!(status, 200);
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(8), "/healthz took {took:?}");
+    drop(deaf);
+}
+
+#[test]
+fn whoever_leaves_without_reading_holds_no_place_for_long_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let agent = agent(&directory);
+    let ask_all = "GET /api/v1/faults HTTP/1.1\r\nhost: x\r\n\r\n";
+    let path = "/api/v1/history?limit=100000";
+    let start = format!("GET {path} HTTP/1.1\r\n");
+    for _ in 0..20 {
+        let stream = TcpStream::connect(&agent.address).unwrap();
+        assert_eq!(ask(stream, &start, "").0, 200);
+        let mut stream = TcpStream::connect(&agent.address).unwrap();
+        stream.write_all(ask_all.as_bytes()).unwrap();
+    }
+    // Whoever left without reading holds no place.
+    assert_eq!(agent.get(path).0, 200);
 }
 
 #[test]

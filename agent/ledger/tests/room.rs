@@ -70,8 +70,7 @@ fn what_was_stored_before_the_bound_is_cut_when_it_is_put_back() {
     let one = w.ledger.faults().next().unwrap().clone();
     let faults = (0..FAULTS_MAX).map(|n| {
         let mut fault = one.clone();
-        fault.key.part =
-            crate::parts::ids::PartId::new(&format!("disk/y{n}"));
+        fault.key.part = crate::parts::ids::PartId::new(&format!("disk/y{n}"));
         fault.last = std::iter::repeat_n(one.first.clone(), 8).collect();
         fault
     });

@@ -8,7 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Agent;
 use super::socket::Access;
@@ -25,8 +25,12 @@ const QUEUE_RETRY: Duration = Duration::from_millis(10);
 /// The largest request body.
 const BODY_MAX: usize = 64 * 1024;
 
-/// History entries answered at most: all there are.
-const HISTORY_MAX: usize = store::HISTORY_ROWS as usize;
+/// History entries answered at most, some hundred kilobytes; `faultline
+/// history` reads older ones from the store itself.
+const HISTORY_MAX: usize = 1000;
+
+/// How long a long answer waits for the one before it.
+const LONG_PATIENCE: Duration = Duration::from_secs(5);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -74,7 +78,10 @@ pub(super) async fn answer(
         ("/healthz", true, _) => healthz(agent).await,
         ("/readyz", true, _) => readyz(agent),
         ("/api/v1/node", true, _) => told(ask(agent, Query::Node).await),
-        ("/api/v1/faults", true, _) => told(ask(agent, Query::Faults).await),
+        ("/api/v1/faults", true, _) => {
+            let faults = async { told(ask(agent, Query::Faults).await) };
+            long(agent, access, faults).await
+        }
         ("/api/v1/patterns", true, _) => {
             told(ask(agent, Query::Patterns).await)
         }
@@ -82,7 +89,14 @@ pub(super) async fn answer(
             told(ask(agent, Query::Unexplained).await)
         }
         ("/api/v1/history", true, _) => {
-            history(request.uri().query().unwrap_or_default(), agent).await
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            match limit(&query) {
+                Ok(limit) if limit <= store::HISTORY_RECENT => {
+                    history(limit, agent).await
+                }
+                Ok(limit) => long(agent, access, history(limit, agent)).await,
+                Err(message) => error(400, &message),
+            }
         }
         (path, false, _) if is_known(path) => not_allowed("GET, HEAD"),
         _ => error(404, "there is nothing here; see docs/api.md"),
@@ -163,6 +177,43 @@ fn readyz(agent: &Agent) -> Answer {
     respond(status, "text/plain; charset=utf-8", text)
 }
 
+/// A long answer: its place is free again when the client has read it, or is
+/// gone. So many clients, fast or deaf, take no more memory than one.
+async fn long(
+    agent: &Agent,
+    access: &Access,
+    answer: impl Future<Output = Answer>,
+) -> Answer {
+    let places = agent.long.of(access);
+    let place = tokio::time::timeout(LONG_PATIENCE, places.acquire_owned());
+    let Ok(Ok(place)) = place.await else {
+        return error(503, "other clients are reading long answers; try again");
+    };
+    let (head, body) = answer.await.into_parts();
+    let held = Held { body: body_of(body).await, _place: place };
+    Response::from_parts(head, Full::new(Bytes::from_owner(held)))
+}
+
+/// The bytes of a body that is in memory already.
+async fn body_of(body: Full<Bytes>) -> Bytes {
+    match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(never) => match never {},
+    }
+}
+
+/// A body that holds its place.
+struct Held {
+    body: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// Asks the ledger's thread.
 async fn ask(agent: &Agent, query: Query) -> Option<Value> {
     let (reply, answer) = oneshot::channel();
@@ -193,11 +244,7 @@ async fn converse<T>(
 
 /// `?limit=N`: the last N changes; what is not in memory is read from the
 /// store, if the disk answers in time.
-async fn history(query: &str, agent: &Agent) -> Answer {
-    let limit = match limit(query) {
-        Ok(limit) => limit,
-        Err(message) => return error(400, &message),
-    };
+async fn history(limit: usize, agent: &Agent) -> Answer {
     let recent = agent.recent.last(limit);
     if recent.len() >= limit || limit <= store::HISTORY_RECENT {
         return send_json(200, &json!({ "history": recent }));
