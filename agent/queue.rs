@@ -7,11 +7,12 @@ use crate::ledger::Command;
 use crate::patterns::set::PatternSet;
 use crate::signal::{Batch, Health, SourceId};
 
-/// How many messages may wait. A batch holds up to some hundred events, and
-/// the ledger steps one in microseconds: a full queue means that the ledger
-/// stands still, and then event sources wait (the kernel's ring is the buffer
-/// behind kmsg).
-pub const QUEUE_SIZE: usize = 256;
+/// How many messages may wait. A batch holds up to some hundred events of
+/// about a kilobyte, so that a full queue takes some megabytes; the ledger
+/// steps an event in microseconds. A full queue means a flood or a ledger
+/// that stands still, and then event sources wait (the kernel's ring is the
+/// buffer behind kmsg).
+pub const QUEUE_SIZE: usize = 64;
 
 /// What the ledger's thread is told.
 #[derive(Debug)]

@@ -23,8 +23,9 @@ use crate::hash::fnv1a;
 /// its date and more.
 const PRINT_MAX: usize = 256;
 
-/// How much is read at a step, so that positions are sent meanwhile.
-const STEP_MAX: usize = 1024 * 1024;
+/// How much is read at a step, which makes one batch: positions are sent
+/// meanwhile, and a flood of matches does not fill the memory.
+const STEP_MAX: usize = 64 * 1024;
 
 /// The beginning of a file: how much of it, and its hash.
 #[derive(
@@ -333,7 +334,7 @@ impl Tail {
     /// Reads to the end, or as much as a step may; says if there is more.
     fn read(&mut self, take: &mut Take<'_>, cut: &mut u64) -> io::Result<bool> {
         let Some(open) = &mut self.open else { return Ok(false) };
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         let began = open.read;
         let carried = &mut self.carried;
         while open.read - began < STEP_MAX as u64 {
