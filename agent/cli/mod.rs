@@ -6,6 +6,7 @@
 pub mod check;
 pub mod clear;
 pub mod client;
+pub mod decode;
 pub mod doctor;
 pub mod escape;
 pub mod explain;
@@ -145,6 +146,8 @@ pub enum Command {
     Test(Files),
     /// Show what would have happened over a kernel log
     Replay(replay::ReplayArgs),
+    /// Explain the registers of a machine check, or the kernel's lines of it
+    Decode(Box<decode::DecodeArgs>),
     /// Print the JSON Schema of pattern files
     Schema,
     /// Show what this host lets the agent see
@@ -175,6 +178,7 @@ impl Cli {
                 test::run(&args.files, global.json, out).map(Exit::of_findings)
             }
             Command::Replay(args) => replay::run(global, args, out),
+            Command::Decode(args) => decode::run(global, args, out),
             Command::Schema => schema::run(out).map(Exit::of_findings),
             Command::Doctor(args) => doctor::run(global, args, out),
         }?;

@@ -5,7 +5,7 @@
 //! they come.
 
 mod clock;
-mod input;
+pub(super) mod input;
 mod machine;
 mod matches;
 mod report;

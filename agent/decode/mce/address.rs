@@ -3,7 +3,7 @@
 use super::bits::{ADDRV, MISCV, POISON};
 use super::decoded::Address;
 use super::registers::{Registers, Vendor};
-use super::severity::is_smca;
+use super::severity::{is_consumed_poison, is_smca};
 use super::words::{AddressMode, Unit};
 
 /// A page has 2^12 bytes.
@@ -63,7 +63,7 @@ fn intel(registers: &Registers, addr: u64, vendor: Vendor) -> Address {
 fn smca(registers: &Registers, addr: u64, unit: Unit) -> Address {
     let lsb = (addr >> 56 & 0x3f) as u8;
     let value = above(addr & ((1 << 56) - 1), lsb);
-    if unit == Unit::Memory {
+    if unit == Unit::Memory && !is_consumed_poison(registers) {
         let mode = AddressMode::Normalized;
         return Address { value, lsb, mode, usable: false };
     }

@@ -53,6 +53,9 @@ pub struct Decoded {
     /// a time before the first poll was due it is of the time before the
     /// boot.
     pub polled: bool,
+    /// Of a kind that some processors keep of an earlier reset and tell at
+    /// each boot, though the machine runs without trouble.
+    pub left_over: bool,
     /// The bits contradict each other: the record is not to be believed.
     pub contradicts: bool,
     /// What a person should know to judge this record, a sentence each.

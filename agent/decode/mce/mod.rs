@@ -23,7 +23,7 @@ pub mod words;
 use bits::{Abilities, CECC, DEFERRED, EN, OVER, PCC, POISON, UC, UECC, VAL};
 pub use decoded::{Address, BankName, Code, Decoded, Kind, Place};
 pub use registers::{Model, Registers, Vendor};
-use severity::is_smca;
+use severity::{is_consumed_poison, is_smca};
 pub use words::{Severity, Tracking, Unit};
 
 /// Says what the registers mean. Any values are fine.
@@ -34,8 +34,10 @@ pub fn decode(registers: &Registers) -> Decoded {
     let mut code = code::code(status, vendor(registers));
     extend(registers, &mut code);
     let unit = unit(registers, &code);
-    if unit == Unit::Memory && code.model_text.is_none() {
-        let dram = is_smca(registers) && code.model == smca::DRAM_ECC;
+    if unit == Unit::Memory && smca.is_none() && code.model_text.is_none() {
+        let dram = is_smca(registers)
+            && code.model == smca::DRAM_ECC
+            && !is_consumed_poison(registers);
         code.model_text = dram.then(|| smca::extended("UMC", 0)).flatten();
     }
     let (severity, graded) = severity::grade(registers);
@@ -49,7 +51,12 @@ pub fn decode(registers: &Registers) -> Decoded {
     };
     let amd = vendor(registers).is_some_and(Vendor::is_like_amd);
     let mut decoded = Decoded {
-        summary: text::summary(severity, unit, &code, bank.as_ref()),
+        summary: text::summary(
+            severity,
+            text::what(registers, unit, &code),
+            &code,
+            bank.as_ref(),
+        ),
         severity,
         graded,
         unit,
@@ -67,6 +74,7 @@ pub fn decode(registers: &Registers) -> Decoded {
         architectural,
         exception: registers.is_exception(),
         polled: registers.tsc == Some(0),
+        left_over: text::is_left_over(registers),
         contradicts: amd
             && status & (VAL | PCC | UC) == VAL | PCC
             && status & EN == 0,
@@ -108,6 +116,9 @@ fn extend(registers: &Registers, code: &mut Code) {
 
 /// What kind of thing it is: by the bank where it is known, else by the code.
 fn unit(registers: &Registers, code: &Code) -> Unit {
+    if is_consumed_poison(registers) {
+        return Unit::Memory;
+    }
     if let Some(bank) = smca::of(registers) {
         return match bank.unit {
             // A core's unit reports its caches and buffers by the code.

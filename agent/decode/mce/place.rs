@@ -8,7 +8,7 @@ use super::bits::{MISCV, SYNDV};
 use super::decoded::{Code, Kind, Place};
 use super::intel;
 use super::registers::Registers;
-use super::severity::is_smca;
+use super::severity::{is_consumed_poison, is_smca};
 use super::smca;
 use super::words::Unit;
 
@@ -57,10 +57,8 @@ fn is_cpus_own(registers: &Registers, code: &Code, unit: Unit) -> bool {
 }
 
 fn amd_place(registers: &Registers, code: &Code, place: &mut Place) {
-    let Some(ipid) = registers.ipid.filter(|_| smca::of(registers).is_some())
-    else {
-        return;
-    };
+    let umc = smca::of(registers).is_some_and(|bank| bank.unit == Unit::Memory);
+    let Some(ipid) = registers.ipid.filter(|_| umc) else { return };
     place.channel = Some(smca::umc_channel(ipid));
     let synd = registers.synd.filter(|_| registers.status & SYNDV != 0);
     if code.model == smca::DRAM_ECC {
@@ -91,7 +89,9 @@ pub fn parts(registers: &Registers, unit: Unit, place: &Place) -> Vec<String> {
         parts.push(format!("pci/{pci}"));
     }
     if unit == Unit::Memory {
-        memory(registers, place, &mut parts);
+        if !is_consumed_poison(registers) {
+            memory(registers, place, &mut parts);
+        }
         parts.push("memory/system".into());
         return parts;
     }

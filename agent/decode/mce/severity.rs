@@ -5,11 +5,12 @@
 //! the worse is told.
 
 use super::bits::{
-    ADDRV, AR, Abilities, DEFERRED, EIPV, EN, MISCV, OVER, PCC, RIPV, S, UC,
-    VAL,
+    ADDRV, AR, Abilities, DEFERRED, EIPV, EN, MISCV, OVER, PCC, POISON, RIPV,
+    S, UC, VAL,
 };
 use super::registers::{Registers, Vendor};
-use super::words::Severity;
+use super::smca;
+use super::words::{Severity, Unit};
 
 /// A severity and why.
 pub type Grade = (Severity, &'static str);
@@ -52,6 +53,16 @@ pub fn is_smca(registers: &Registers) -> bool {
     let amd = registers.vendor.is_none_or(Vendor::is_like_amd);
     amd && (registers.ipid.is_some_and(|ipid| ipid != 0)
         || family.is_some_and(|family| family >= 0x17))
+}
+
+/// Whether marked (poisoned) data was used: the unit that says so is not the
+/// one that lost the data, which is memory anywhere in the machine.
+pub fn is_consumed_poison(registers: &Registers) -> bool {
+    const USED: u64 = UC | POISON;
+    let memory = |bank: &smca::Bank| bank.unit == Unit::Memory;
+    is_smca(registers)
+        && registers.status & USED == USED
+        && !smca::of(registers).is_some_and(memory)
 }
 
 /// Whether the kernel itself ran; `None` where no one can tell.

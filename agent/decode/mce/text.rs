@@ -4,13 +4,13 @@ use super::bits::{Abilities, EN, OVER, PCC, UC, VAL};
 use super::decoded::{BankName, Code, Decoded, Kind, Place};
 use super::place::FIRMWARE_BANK;
 use super::registers::Registers;
-use super::severity::is_smca;
+use super::severity::{is_consumed_poison, is_smca};
 use super::words::{Level, Operation, Severity, Transaction, Unit};
 
 /// What happened, without its place.
 pub fn summary(
     severity: Severity,
-    unit: Unit,
+    what: String,
     code: &Code,
     bank: Option<&BankName>,
 ) -> String {
@@ -24,7 +24,7 @@ pub fn summary(
         }
         Severity::Fatal => "fatal",
     };
-    let mut text = format!("{how} {}", what(unit, code));
+    let mut text = format!("{how} {what}");
     if let Some(bank) = bank {
         text.push_str(&format!(" ({}: {})", bank.short, bank.long));
     }
@@ -35,7 +35,10 @@ pub fn summary(
 }
 
 /// What failed.
-fn what(unit: Unit, code: &Code) -> String {
+pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
+    if is_consumed_poison(registers) {
+        return "memory error: marked data was used".into();
+    }
     let doing = code.operation.map(operation);
     let level = code.level.map_or("", level);
     match code.kind {
@@ -136,7 +139,7 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
          from the firmware",
     );
     note(
-        is_left_over(registers, decoded),
+        decoded.left_over,
         "Atom processors keep this record of an earlier reset; machines with \
          it run without trouble",
     );
@@ -159,7 +162,12 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
         "told by the firmware: its CPU, socket and bank say nothing",
     );
     note(
+        is_consumed_poison(registers),
+        "the data was lost elsewhere in memory, before: this CPU only used it",
+    );
+    note(
         decoded.unit == Unit::Memory
+            && !is_consumed_poison(registers)
             && is_smca(registers)
             && registers.ipid.is_none(),
         "taken for memory by its code; the register that says it (IPID) is \
@@ -179,16 +187,17 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
     notes
 }
 
-/// Atom systems on chip show this internal error at each boot.
-fn is_left_over(registers: &Registers, decoded: &Decoded) -> bool {
+/// Atom systems on chip show this internal error at each boot. Without a
+/// model it is not excused.
+pub fn is_left_over(registers: &Registers) -> bool {
     /// Bay Trail to Gemini Lake (asm/intel-family.h).
     const ATOMS: [u8; 6] = [0x37, 0x4c, 0x4d, 0x5c, 0x5f, 0x7a];
     let atom = registers
         .model()
-        .is_none_or(|m| m.family == 6 && ATOMS.contains(&m.model));
-    decoded.polled
-        && atom
-        && (decoded.code.mca, decoded.code.model) == (0x0408, 0x0002)
+        .is_some_and(|m| m.family == 6 && ATOMS.contains(&m.model));
+    let polled = registers.tsc == Some(0);
+    // MSCOD 2, MCACOD 0x408.
+    polled && atom && registers.status as u32 == 0x0002_0408
 }
 
 /// The place in words: `socket 0, controller 1, channel 2`.
@@ -198,11 +207,14 @@ pub fn place(place: &Place, amd: bool) -> String {
         words.extend(number.map(|number| format!("{name} {number}")));
     };
     add("socket", place.socket);
-    if place.is_cpus_own || place.socket.is_none() {
-        add("CPU", place.cpu);
+    match (place.is_cpus_own, place.socket) {
+        (true, _) => add("CPU", place.cpu),
+        (false, None) => add("the socket of CPU", place.cpu),
+        (false, Some(_)) => {}
     }
     add("memory controller", place.controller.map(u32::from));
-    add("channel", place.channel.map(u32::from));
+    let channel = if amd { "UMC" } else { "channel" };
+    add(channel, place.channel.map(u32::from));
     add("slot", place.slot.map(u32::from));
     let rank = if amd { "chip select row" } else { "rank" };
     add(rank, place.rank.map(u32::from));

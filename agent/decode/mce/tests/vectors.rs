@@ -182,12 +182,11 @@ fn amd_vectors() -> Vec<Vector> {
         Vector {
             flags: VAL | UC | EN | MISCV | ADDRV | UECC | POISON,
             severity: Severity::Srar,
-            unit: Unit::Cache,
             model_code: 12,
             operation: Some(Operation::DataRead),
             level: Some(Level::L1),
             transaction: Some(Transaction::Data),
-            part: "cpu/cpu0",
+            part: "memory/system",
             ..amd(0xbc00_2800_000c_0135, Some(LS), 0x80_0f11)
         },
         Vector {
@@ -226,6 +225,23 @@ fn every_vector_means_what_was_found_out_about_it() {
         assert_eq!(got.poison, poison, "{name}");
         assert_eq!(got.parts[0], v.part, "{name}");
     }
+}
+
+#[test]
+fn who_used_poisoned_data_is_not_who_lost_it() {
+    let registers = Registers {
+        addr: Some(0x7_9d6c_8440),
+        socket: Some(1),
+        cpu: Some(7),
+        ..smca(0xb0_0000_0000, 0xbc00_2800_000c_0135)
+    };
+    let got = decode(&registers);
+    assert_eq!(
+        (got.unit, &got.parts[..]),
+        (Unit::Memory, &["memory/system".to_owned()][..])
+    );
+    assert_eq!(got.place.channel, None);
+    assert_eq!(got.address.unwrap().page(), Some(0x79d6c8));
 }
 
 #[test]
