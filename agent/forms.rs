@@ -13,8 +13,7 @@ mod table;
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-
+use crate::prefilter::{Entry, Prefilter};
 use table::{RULES, Rule};
 
 /// The names of the forms, as `where: { form: … }` takes them. `none` is a
@@ -48,12 +47,14 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// All literals of the rules, in one pass over the text.
-static LITERALS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasick::builder()
-        // A table of 300 KiB; the compact kind takes twice the time a line.
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(RULES.iter().map(|rule| rule.literal))
-        .expect("a hundred short literals are within every limit")
+static LITERALS: LazyLock<Prefilter> = LazyLock::new(|| {
+    let entry = |(owner, rule): (u32, &Rule)| Entry {
+        pieces: vec![rule.literal.into()],
+        anchored: false,
+        owner,
+    };
+    let all: Vec<Entry> = (0..).zip(RULES).map(entry).collect();
+    Prefilter::new(&all).expect("a hundred literals are within every limit")
 });
 
 /// The form of a record, given whole: the text as `/dev/kmsg` escapes it, or
@@ -62,12 +63,12 @@ static LITERALS: LazyLock<AhoCorasick> = LazyLock::new(|| {
 /// before them.
 pub fn form_of(raw: &[u8]) -> &'static str {
     let mut best = RULES.len();
-    for found in LITERALS.find_overlapping_iter(raw) {
-        let index = found.pattern().as_usize();
-        if index < best && RULES[index].holds(raw, found.start()) {
+    LITERALS.find(raw, |at, rule| {
+        let index = rule as usize;
+        if index < best && RULES[index].holds(raw, at) {
             best = index;
         }
-    }
+    });
     match RULES.get(best) {
         Some(Rule { form, .. }) => form,
         None if table::is_task_row(raw) => "oom",

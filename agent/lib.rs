@@ -20,6 +20,7 @@ pub mod memory;
 pub mod observation;
 pub mod parts;
 pub mod patterns;
+mod prefilter;
 pub mod queue;
 pub mod reload;
 pub mod run;

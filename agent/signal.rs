@@ -106,6 +106,13 @@ pub enum Event {
         /// The line.
         text: String,
     },
+    /// Observations of an informational pattern that were only counted.
+    Notes {
+        /// The pattern.
+        pattern: Arc<str>,
+        /// How many.
+        count: u64,
+    },
     /// Records were lost before they could be read.
     Gap {
         /// How many, exactly.

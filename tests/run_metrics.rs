@@ -35,7 +35,7 @@ fn full_page() -> String {
     let kind = ChangeKind::Opened { relapse: false };
     let time = Timestamp(0);
     metrics.change(&Change { time, kind, fault: raised });
-    metrics.matched("disk-failed");
+    metrics.matched("disk-failed", 1);
     metrics.delay(Duration::from_micros(700));
     metrics.source_up("kmsg", Some(true));
     metrics.source_up("journal", Some(false));
@@ -156,7 +156,7 @@ fn a_fault_has_one_series_whatever_its_severity_becomes() {
 fn pattern_and_source_labels_are_bounded() {
     let metrics = Metrics::new();
     for n in 0..5000 {
-        metrics.matched(&format!("p{n}"));
+        metrics.matched(&format!("p{n}"), 1);
         metrics.source_up(&format!("file:/var/log/{n}"), Some(true));
     }
     let sources = (0..5000)

@@ -42,6 +42,7 @@ impl Ledger {
                     let at = self.monotone(&id, time);
                     self.take_suppressed(&id, &pattern, count, at, text);
                 }
+                Event::Notes { count, .. } => self.stats.notes += count,
                 Event::Gap { lost } => self.stats.lost += lost,
             }
         }

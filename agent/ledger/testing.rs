@@ -54,6 +54,7 @@ pub fn pattern(name: &str) -> Pattern {
         file: "test.yaml".into(),
         hash: 0,
         seen: Arc::default(),
+        component_seen: Arc::default(),
     }
 }
 

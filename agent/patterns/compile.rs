@@ -61,6 +61,7 @@ pub fn compile(
             .flat_map(|e| &e.raw.value.suppresses)
             .map(|s| s.value.as_str())
             .collect(),
+        seen: Default::default(),
     };
     let mut built = Vec::new();
     for entry in entries.values().filter(|e| !e.raw.value.disabled) {

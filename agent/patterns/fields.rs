@@ -9,6 +9,7 @@ use super::diagnostic::did_you_mean;
 use super::field_matcher::{Compare, Expression, FieldMatcher};
 use super::file::RawMatcher;
 use super::located::At;
+use super::skeleton::{Skeleton, skeletons};
 use crate::observation::{FieldKind, Source};
 
 /// What a checked `where` is made of.
@@ -31,10 +32,8 @@ pub struct Where {
 pub struct Message {
     /// The expression.
     pub expression: Expression,
-    /// The literals of which one is required.
-    pub literals: Vec<Vec<u8>>,
-    /// The literals of which every match begins with one.
-    pub prefixes: Vec<Vec<u8>>,
+    /// What every match contains.
+    pub skeletons: Vec<Skeleton>,
     /// Whether it spans lines.
     pub block: bool,
 }
@@ -257,8 +256,9 @@ fn expression(
         done.matchers.push(FieldMatcher::Expression(field, expression));
         return;
     }
-    let literals = classes::required_literals(&hir);
-    if literals.iter().map(Vec::len).min().unwrap_or(0) < 2 {
+    let skeletons = skeletons(&hir);
+    let longest = |s: &Skeleton| s.pieces.iter().map(Vec::len).max();
+    if skeletons.iter().map(longest).min().flatten().unwrap_or(0) < 2 {
         findings
             .warning(at.place, "the expression requires no literal".into())
             .help(
@@ -267,6 +267,5 @@ fn expression(
             );
     }
     let block = classes::is_block(&hir);
-    let prefixes = classes::prefixes(&hir);
-    done.messages.push(Message { expression, literals, prefixes, block });
+    done.messages.push(Message { expression, skeletons, block });
 }

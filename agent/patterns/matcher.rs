@@ -1,9 +1,9 @@
 //! The matcher: one pass over all patterns, whatever their number.
 //!
-//! Each expression has literals of which every match contains one. They are
-//! all looked for in one pass over the line (`literals.rs`), and only the
-//! expressions whose literal was found are tried. A line that matches
-//! nothing allocates nothing.
+//! Each expression has skeletons, constant texts in a row, of which every
+//! match contains one. They are all looked for in one pass over the line
+//! (`prefilter.rs`), and only the expressions whose skeleton was found are
+//! tried. A line that matches nothing allocates nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,12 +13,13 @@ use std::sync::atomic::Ordering;
 use regex_automata::util::captures::Captures;
 
 use super::field_matcher::{Expression, FieldMatcher};
-use super::literals::Literals;
 use super::set::{Pattern, SubKey};
+use super::skeleton::Skeleton;
 use super::template::Template;
 use crate::kernel::KernelRecord;
 use crate::observation::{HISTORY, KIND, LEVELS, Observation, Source, Value};
 use crate::parts::ids::PartId;
+use crate::prefilter::{Entry, Prefilter};
 use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth};
 
 /// The longest capture kept, bytes; part names and numbers are shorter.
@@ -49,11 +50,8 @@ pub struct Rule {
     pub part: Vec<Template>,
     /// The count's template, or its number.
     pub count: Count,
-    /// The literals of which one is required; empty tries it on every line.
-    pub literals: Vec<Vec<u8>>,
-    /// The literals of which every match begins with one; empty if that is
-    /// not known.
-    pub prefixes: Vec<Vec<u8>>,
+    /// What every match contains; empty tries it on every line.
+    pub skeletons: Vec<Skeleton>,
     /// The forms it takes; empty takes only records without user text.
     pub forms: Vec<String>,
     /// Whether its expression spans lines.
@@ -73,10 +71,10 @@ pub enum Count {
 #[derive(Default)]
 struct Group {
     rules: Vec<Rule>,
-    /// Rules without a literal.
+    /// Rules without a skeleton.
     always: Vec<u32>,
-    /// The rules' literals.
-    literals: Literals,
+    /// The rules' skeletons.
+    prefilter: Prefilter,
 }
 
 impl fmt::Debug for Group {
@@ -89,36 +87,36 @@ impl Group {
     /// # Errors
     /// When there are too many literals.
     fn new(mut rules: Vec<Rule>) -> Result<Group, String> {
-        let mut by_literal: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+        let mut entries = Vec::new();
         let mut always = Vec::new();
         for (i, rule) in rules.iter_mut().enumerate() {
             let i = u32::try_from(i).map_err(|_| "too many patterns")?;
-            if rule.literals.is_empty() {
+            if rule.skeletons.is_empty() {
                 always.push(i);
             }
-            // The pass over all of them keeps them from here on.
-            for literal in std::mem::take(&mut rule.literals) {
-                by_literal.entry(literal).or_default().push(i);
+            // The prefilter keeps them from here on.
+            for s in std::mem::take(&mut rule.skeletons) {
+                let Skeleton { pieces, anchored } = s;
+                entries.push(Entry { pieces, anchored, owner: i });
             }
         }
-        // The tables of an empty one would be 12 KiB for nothing.
-        let literals = match by_literal.is_empty() {
-            true => Literals::default(),
-            false => Literals::new(by_literal)?,
-        };
+        let prefilter = Prefilter::new(&entries)?;
         rules.shrink_to_fit();
-        Ok(Group { rules, always, literals })
+        Ok(Group { rules, always, prefilter })
     }
 
-    /// The rules worth trying on this text, in order, into `scratch`.
-    fn candidates(&self, text: &[u8], scratch: &mut Scratch) {
+    /// The rules worth trying on this text, in order, into `scratch`; says
+    /// whether there are any.
+    fn candidates(&self, text: &[u8], scratch: &mut Scratch) -> bool {
         scratch.candidates.clear();
         scratch.candidates.extend_from_slice(&self.always);
-        self.literals.find(text, &mut scratch.candidates);
+        let candidates = &mut scratch.candidates;
+        self.prefilter.find(text, |_, rule| candidates.push(rule));
         if scratch.candidates.len() > 1 {
             scratch.candidates.sort_unstable();
             scratch.candidates.dedup();
         }
+        !scratch.candidates.is_empty()
     }
 }
 
@@ -127,9 +125,31 @@ impl Group {
 pub struct Scratch {
     candidates: Vec<u32>,
     /// Leaves out what changes nothing in a running agent: text that is
-    /// known to be harmless, where nobody asks whether it is known, and
-    /// proofs for patterns that no fault of this process can be of.
+    /// known to be harmless, where nobody asks whether it is known; proofs
+    /// and evidence for faults that cannot be; and all but the number of
+    /// notes.
     pub lean: bool,
+    /// How many notes of which pattern were only counted; a dozen names.
+    notes: Vec<(Arc<str>, u64)>,
+}
+
+impl Scratch {
+    fn count_note(&mut self, pattern: &Arc<str>) {
+        let known = self.notes.iter_mut().find(|(p, _)| p == pattern);
+        match known {
+            Some((_, count)) => *count += 1,
+            None => self.notes.push((Arc::clone(pattern), 1)),
+        }
+    }
+
+    /// Appends what was only counted since the last time; to be called when
+    /// events are sent.
+    pub fn take_notes(&mut self, out: &mut Vec<Event>) {
+        let notes = self.notes.drain(..);
+        out.extend(
+            notes.map(|(pattern, count)| Event::Notes { pattern, count }),
+        );
+    }
 }
 
 /// What became of an observation.
@@ -229,7 +249,10 @@ impl Matcher {
             Some(Value::Text(text)) => text,
             _ => b"",
         };
-        try_group(group, text, observation, scratch, out)
+        if !group.candidates(text, scratch) {
+            return Taken::Nothing;
+        }
+        try_candidates(group, text, observation, scratch, out)
     }
 
     /// Tells for every state pattern how it finds this observation.
@@ -244,7 +267,7 @@ impl Matcher {
         for rule in &group.rules {
             let Some(truth) = rule.truth(observation) else { continue };
             if truth == Truth::True {
-                rule.pattern.seen.store(true, Ordering::Relaxed);
+                rule.pattern.expect();
             }
             let signal = rule.signal(observation, Effect::Open, b"");
             out.push(Event::State(signal, truth));
@@ -263,7 +286,7 @@ impl Matcher {
         if record.form != "none" {
             return self.one(&self.formed, record, record.text, scratch, out);
         }
-        let lines = record.text.contains(&b'\n');
+        let lines = memchr::memchr(b'\n', record.text).is_some();
         if !lines {
             return self.line(record, record.text, scratch, out);
         }
@@ -310,6 +333,9 @@ impl Matcher {
         scratch: &mut Scratch,
         out: &mut Vec<Event>,
     ) -> Taken {
+        if !group.candidates(text, scratch) {
+            return Taken::Nothing; // nearly always
+        }
         let level = record.level.and_then(|l| LEVELS.get(usize::from(l)));
         let fields = [
             ("message", Value::Text(text)),
@@ -325,7 +351,7 @@ impl Matcher {
             injected: record.injected,
             fields: &fields,
         };
-        try_group(group, text, &observation, scratch, out)
+        try_candidates(group, text, &observation, scratch, out)
     }
 }
 
@@ -337,7 +363,8 @@ fn suppressed(line: &[u8]) -> Option<(&str, u64)> {
     Some((function, count.parse().ok()?))
 }
 
-fn try_group(
+/// Tries the candidates of `scratch`.
+fn try_candidates(
     group: &Group,
     text: &[u8],
     observation: &Observation<'_>,
@@ -345,18 +372,17 @@ fn try_group(
     out: &mut Vec<Event>,
 ) -> Taken {
     let first = out.len();
-    group.candidates(text, scratch);
     let mut taken = Taken::Nothing;
-    for i in &scratch.candidates {
-        let rule = &group.rules[*i as usize];
-        if rule.effect.is_none() && scratch.lean
-            || rule.awaits(scratch.lean)
-            || !rule.begins(text)
-            || !rule.holds(observation)
-        {
+    for at in 0..scratch.candidates.len() {
+        let rule = &group.rules[scratch.candidates[at] as usize];
+        if scratch.lean && rule.changes_nothing() || !rule.holds(observation) {
             continue;
         }
         match rule.effect {
+            Some(Effect::Note) if scratch.lean => {
+                taken = Taken::Taken;
+                scratch.count_note(&rule.pattern.name);
+            }
             None => taken = taken.max(Taken::Benign),
             Some(effect) => {
                 taken = Taken::Taken;
@@ -368,7 +394,7 @@ fn try_group(
                 });
                 if !again {
                     if matches!(effect, Effect::Open | Effect::History) {
-                        rule.pattern.seen.store(true, Ordering::Relaxed);
+                        rule.pattern.expect();
                     }
                     let signal = rule.signal(observation, effect, text);
                     out.push(Event::Match(signal));
@@ -380,17 +406,18 @@ fn try_group(
 }
 
 impl Rule {
-    /// Whether it is a proof, and there is nothing to prove.
-    fn awaits(&self, lean: bool) -> bool {
-        lean && matches!(self.effect, Some(Effect::Proof(_)))
-            && !self.pattern.seen.load(Ordering::Relaxed)
-    }
-
-    /// Whether the text begins as every match does: cheaper than asking the
-    /// expression, and enough to turn most candidates away.
-    fn begins(&self, text: &[u8]) -> bool {
-        self.prefixes.is_empty()
-            || self.prefixes.iter().any(|p| text.starts_with(p))
+    /// Whether a match would leave every fault of a running agent as it is.
+    fn changes_nothing(&self) -> bool {
+        match self.effect {
+            None => true,
+            Some(Effect::Proof(_)) => {
+                !self.pattern.seen.load(Ordering::Relaxed)
+            }
+            Some(Effect::Evidence) => {
+                !self.pattern.component_seen.load(Ordering::Relaxed)
+            }
+            Some(Effect::Open | Effect::History | Effect::Note) => false,
+        }
     }
 
     /// Whether all matchers hold, without keeping captures: the cheap test

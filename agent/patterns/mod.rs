@@ -13,13 +13,13 @@ pub mod field_matcher;
 mod fields;
 pub mod file;
 mod life;
-mod literals;
 pub mod located;
 pub mod matcher;
 pub mod observed;
 pub mod parse;
 pub mod pattern;
 pub mod set;
+mod skeleton;
 pub mod template;
 mod values;
 

@@ -1,7 +1,9 @@
 //! Checks one pattern and compiles it.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::check::Findings;
@@ -30,6 +32,15 @@ pub(super) struct Known<'a> {
     pub(super) names: BTreeSet<&'a str>,
     /// The names that stand in some `suppresses`.
     pub(super) suppressed: BTreeSet<&'a str>,
+    /// Whether any fault of a component may exist, shared by its patterns.
+    pub(super) seen: RefCell<BTreeMap<Arc<str>, Arc<AtomicBool>>>,
+}
+
+impl Known<'_> {
+    fn component_seen(&self, component: &Arc<str>) -> Arc<AtomicBool> {
+        let mut seen = self.seen.borrow_mut();
+        Arc::clone(seen.entry(Arc::clone(component)).or_default())
+    }
 }
 
 /// Checks one pattern; `None` if something essential is missing.
@@ -96,6 +107,7 @@ pub(super) fn build(
         file: file.name.as_str().into(),
         hash: hash(file, raw),
         seen: Arc::default(),
+        component_seen: known.component_seen(&component),
         component,
     };
     required(p, opens, findings);
@@ -258,11 +270,9 @@ impl Draft {
     fn rules(self, source: Source, taken: Where) -> Vec<(Source, Rule)> {
         let others = Arc::new(taken.matchers);
         let rule = |message: Option<Message>| {
-            let (expression, literals, prefixes, block) = match message {
-                Some(m) => {
-                    (Some(m.expression), m.literals, m.prefixes, m.block)
-                }
-                None => (None, Vec::new(), Vec::new(), false),
+            let (expression, skeletons, block) = match message {
+                Some(m) => (Some(m.expression), m.skeletons, m.block),
+                None => (None, Vec::new(), false),
             };
             let rule = Rule {
                 pattern: self.pattern.clone(),
@@ -272,8 +282,7 @@ impl Draft {
                 names: self.names.clone(),
                 part: self.part.clone(),
                 count: self.count.clone(),
-                literals,
-                prefixes,
+                skeletons,
                 forms: taken.forms.clone(),
                 block,
             };

@@ -242,6 +242,8 @@ pub struct Pattern {
     /// Whether a fault of it may exist: set when it takes a fault's text, and
     /// by whoever restores faults or puts a later set in force.
     pub seen: Arc<AtomicBool>,
+    /// The same of any pattern of its component.
+    pub component_seen: Arc<AtomicBool>,
 }
 
 /// Everything the matcher and the ledger know of patterns; immutable and
@@ -259,12 +261,20 @@ pub struct PatternSet {
     pub incomplete: bool,
 }
 
+impl Pattern {
+    /// Says that a fault of it may exist.
+    pub fn expect(&self) {
+        self.seen.store(true, Ordering::Relaxed);
+        self.component_seen.store(true, Ordering::Relaxed);
+    }
+}
+
 impl PatternSet {
     /// Says that faults of every pattern may exist: a set that is not the
     /// first of its process takes over what others have opened.
     pub fn expect_all(&self) {
         for pattern in self.patterns.values() {
-            pattern.seen.store(true, Ordering::Relaxed);
+            pattern.expect();
         }
     }
 

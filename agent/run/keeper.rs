@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -109,7 +108,7 @@ impl Keeper {
         self.ledger.restore(now, loaded.faults);
         for key in keys {
             if let Some(pattern) = self.ledger.patterns().get(&key.pattern) {
-                pattern.seen.store(true, Ordering::Relaxed);
+                pattern.expect();
             }
             let fault = self.ledger.get(&key);
             self.metrics.fault(&key, fault);
@@ -211,13 +210,16 @@ impl Keeper {
         for event in &batch.events {
             match event {
                 Event::Match(signal) => {
-                    self.metrics.matched(&signal.pattern);
+                    self.metrics.matched(&signal.pattern, 1);
                     if !signal.approximate && !signal.injected {
                         self.metrics.delay(now.wall.since(signal.time));
                     }
                 }
                 Event::State(signal, Truth::True) => {
-                    self.metrics.matched(&signal.pattern);
+                    self.metrics.matched(&signal.pattern, 1);
+                }
+                Event::Notes { pattern, count } => {
+                    self.metrics.matched(pattern, *count);
                 }
                 _ => {}
             }

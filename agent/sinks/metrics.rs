@@ -285,7 +285,7 @@ impl Bounded {
         Bounded { counters, known: Mutex::default() }
     }
 
-    fn add(&self, pattern: &str, more: &[&str]) {
+    fn add(&self, pattern: &str, more: &[&str], count: u64) {
         let mut known = locked(&self.known);
         let pattern = if known.contains(pattern) {
             pattern
@@ -297,7 +297,7 @@ impl Bounded {
         };
         let labels: Vec<&str> =
             std::iter::once(pattern).chain(more.iter().copied()).collect();
-        self.counters.with_label_values(&labels).inc();
+        self.counters.with_label_values(&labels).inc_by(count);
     }
 }
 
@@ -459,12 +459,12 @@ impl Metrics {
 
     /// Counts a change.
     pub fn change(&self, change: &Change) {
-        self.changes.add(&change.fault.key.pattern, &[change.kind.word()]);
+        self.changes.add(&change.fault.key.pattern, &[change.kind.word()], 1);
     }
 
-    /// Counts an observation that a pattern took.
-    pub fn matched(&self, pattern: &str) {
-        self.matches.add(pattern, &[]);
+    /// Counts observations that a pattern took.
+    pub fn matched(&self, pattern: &str, count: u64) {
+        self.matches.add(pattern, &[], count);
     }
 
     /// Notes how long a live observation took to the ledger.

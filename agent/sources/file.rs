@@ -399,7 +399,7 @@ impl Followed {
         Counters::add(&counters.matches, matches);
         let invalid = std::mem::take(&mut matching.invalid);
         Counters::add(&counters.invalid, invalid);
-        let events = std::mem::take(&mut matching.events);
+        let mut events = std::mem::take(&mut matching.events);
         let mark = self.tail.mark();
         let now = matching.now.boot;
         let due = mark.is_some()
@@ -408,6 +408,7 @@ impl Followed {
         if events.is_empty() && !due {
             return Ok(());
         }
+        matching.scratch.take_notes(&mut events);
         if mark.is_some() {
             self.marked = mark;
         }

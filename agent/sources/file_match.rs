@@ -18,7 +18,7 @@ pub(super) struct Matching {
     path: Vec<u8>,
     kernel: bool,
     reader: Reader,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     pub(super) events: Vec<Event>,
     pub(super) now: Now,
     /// Whether all that was there at the beginning has been read.

@@ -435,7 +435,8 @@ impl<'c> Reading<'c> {
         if self.events.is_empty() && !due {
             return Ok(());
         }
-        let events = std::mem::take(&mut self.events);
+        let mut events = std::mem::take(&mut self.events);
+        self.scratch.take_notes(&mut events);
         self.marked.clone_from(&self.cursor);
         self.marked_at = now;
         let position = (!self.cursor.is_empty()).then(|| {

@@ -402,7 +402,7 @@ impl<'c> Reading<'c> {
     /// Adds up the batch and sends it if it has events; without events, the
     /// position if its time has come or `mark` says so.
     fn flush(&mut self, mark: bool) -> Result<(), Failure> {
-        let batch = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::take(&mut self.batch);
         let counters = &self.counters;
         Counters::add(&counters.observations, batch.observations);
         Counters::add(&counters.matches, batch.matches);
@@ -414,6 +414,7 @@ impl<'c> Reading<'c> {
         if batch.events.is_empty() && !due {
             return Ok(());
         }
+        self.scratch.take_notes(&mut batch.events);
         let position = self.last.or(self.marked).map(|seq| {
             let mark = Mark { boot: self.boot.clone(), seq };
             let text = serde_json::to_string(&mark);

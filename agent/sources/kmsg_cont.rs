@@ -116,7 +116,9 @@ impl Joined {
                 };
                 self.given.iter().any(same)
             }
-            Event::Suppressed { .. } | Event::Gap { .. } => false,
+            Event::Suppressed { .. }
+            | Event::Notes { .. }
+            | Event::Gap { .. } => false,
         }
     }
 

@@ -49,8 +49,7 @@ pub enum Malformed {
 /// # Errors
 /// When it is no record; nothing of it can be trusted then.
 pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
-    let semicolon = raw.iter().position(|b| *b == b';');
-    let semicolon = semicolon.ok_or(Malformed::NoText)?;
+    let semicolon = memchr::memchr(b';', raw).ok_or(Malformed::NoText)?;
     let (head, rest) = (&raw[..semicolon], &raw[semicolon + 1..]);
     let (prefix, head) = number(head).ok_or(Malformed::Number("prefix"))?;
     let (seq, head) = number(head).ok_or(Malformed::Number("sequence"))?;
@@ -58,12 +57,7 @@ pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
     let facility =
         u32::try_from(prefix >> 3).map_err(|_| Malformed::Number("prefix"))?;
     let (flag, more) = split(head, b',');
-    // Nearly every record is one line. `contains` is the standard library's
-    // one fast search for a byte; a dictionary takes the slow one.
-    let (text, dictionary) = match rest.split_last() {
-        Some((b'\n', line)) if !line.contains(&b'\n') => (line, &b""[..]),
-        _ => split(rest, b'\n'),
-    };
+    let (text, dictionary) = split(rest, b'\n');
     let mut record = Record {
         level: (prefix & 7) as u8,
         facility,
@@ -117,7 +111,7 @@ fn number(head: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
-    match text.iter().position(|b| *b == at) {
+    match memchr::memchr(at, text) {
         Some(position) => (&text[..position], &text[position + 1..]),
         None => (text, b""),
     }
@@ -126,10 +120,9 @@ fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {
 /// The text without its escapes, written to `buffer` only if it has any. A
 /// backslash that begins no escape stays: the kernel prints none.
 pub fn unescape<'a>(text: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
-    if !text.contains(&b'\\') {
+    let Some(first) = memchr::memchr(b'\\', text) else {
         return text; // nearly always
-    }
-    let first = text.iter().position(|b| *b == b'\\').unwrap_or(0);
+    };
     buffer.clear();
     buffer.extend_from_slice(&text[..first]);
     let mut rest = &text[first..];

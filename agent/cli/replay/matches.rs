@@ -66,7 +66,9 @@ impl<'a> Matches<'a> {
             Event::Suppressed { pattern, count, .. } => {
                 (pattern, None, count, "evidence")
             }
-            Event::State(..) | Event::Gap { .. } => return None,
+            Event::State(..) | Event::Notes { .. } | Event::Gap { .. } => {
+                return None;
+            }
         };
         let pattern = self.set.get(&name)?;
         Some(Match {

@@ -208,7 +208,7 @@ fn time_of(event: &Event) -> Option<Timestamp> {
     match event {
         Event::Match(signal) | Event::State(signal, _) => Some(signal.time),
         Event::Suppressed { time, .. } => Some(*time),
-        Event::Gap { .. } => None, // counted by the source
+        Event::Notes { .. } | Event::Gap { .. } => None, // counted by the source
     }
 }
 
