@@ -300,8 +300,14 @@ impl Ledger {
         }
         keep(fault, evidence(signal), room);
         match fault.phase {
-            Phase::Tolerated => self.forget(key),
-            Phase::Cleared => empty(&mut fault.window, None),
+            // With a hold the line alone proves nothing: what is tolerated
+            // then goes on counting, or a part that recovers after every
+            // failure could never use its tolerance up.
+            Phase::Tolerated if hold.is_zero() => self.forget(key),
+            Phase::Cleared if hold.is_zero() => {
+                empty(&mut fault.window, None);
+            }
+            Phase::Tolerated | Phase::Cleared => {}
             Phase::Withdrawn => {}
             _ if fault.locked => {}
             Phase::Settling if hold.is_zero() => {

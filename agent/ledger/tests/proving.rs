@@ -114,6 +114,30 @@ fn a_proof_empties_the_window_of_a_tolerated_fault() {
 }
 
 #[test]
+fn what_recovers_after_each_failure_still_uses_its_tolerance_up() {
+    let mut w = World::new(vec![Pattern {
+        tolerate: tolerate(1, "1d"),
+        clear: vec![recovered("6h")],
+        ..pattern("bad")
+    }]);
+    for _ in 0..2 {
+        w.see("bad", "disk/sda");
+        w.prove("bad", "disk/sda", 0);
+        w.pass("1h");
+    }
+    assert_eq!(w.told(), ["opened bad disk/sda", "recovering bad disk/sda"]);
+    w.pass("6h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Cleared));
+    // The same again, after it was over once.
+    for _ in 0..2 {
+        w.see("bad", "disk/sda");
+        w.prove("bad", "disk/sda", 0);
+        w.pass("1h");
+    }
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Recovering));
+}
+
+#[test]
 fn silence_counts_only_while_every_source_is_up() {
     let mut w = World::new(vec![pattern("bad")]);
     w.health("journal", true);
