@@ -175,7 +175,8 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// Small caches, no memory map: resident memory is part of the contract.
 /// synchronous=NORMAL in WAL mode survives any death of the process; a power
-/// loss takes back the last transactions, whole.
+/// loss takes back the last transactions, whole. `write` asks for more where
+/// that is not enough.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(8);
@@ -382,6 +383,13 @@ fn write(
     connection: &mut Connection,
     pending: &Pending,
 ) -> rusqlite::Result<()> {
+    // A fault that opens seconds before a panic is the one that matters, and
+    // the kernel's ring will not be there to be read again: what people are
+    // told of reaches the disk with the commit. Counts and positions may
+    // wait for the next checkpoint, and cost no fsync each.
+    let synchronous =
+        if pending.history.is_empty() { "NORMAL" } else { "FULL" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     let transaction = connection.transaction()?;
     write_faults(&transaction, pending)?;
     write_positions(&transaction, pending)?;
