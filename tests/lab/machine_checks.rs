@@ -1,0 +1,95 @@
+//! Machine checks, on processors of both makers: corrected ones that the
+//! kernel polls, recoverable ones, and fatal ones, which are history after
+//! the boot that they cause.
+
+use crate::guest::{AMD, Guest, INTEL};
+
+/// What `cpu-mce-corrected` tolerates in a day.
+const TOLERATED: u32 = 18;
+
+#[test]
+fn machine_checks_of_intel_are_seen_and_a_fatal_one_after_the_boot() {
+    let Some(mut guest) = Guest::boot("intel", INTEL, &[]) else {
+        return;
+    };
+    guest.start_agent();
+    corrected_ones_are_counted(&mut guest);
+    a_bad_page_is_isolated_and_taken_back(&mut guest);
+
+    // Uncorrected, found by patrol scrubbing, in a page of the kernel's own
+    // code: it can't be taken out of use.
+    guest.monitor("mce 0 1 0xbd000000000000c0 5 0x1200000 0x8c");
+    guest.await_opened("memory-mce-uncorrected", "memory/system");
+    guest.await_opened("memory-page-not-recovered", "memory/pfn-0x1200");
+
+    a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/cpu0");
+    guest.await_cleared("memory-mce-uncorrected", "memory/system", "rebooted");
+    a_further_boot_is_its_proof(&mut guest, "cpu/cpu0");
+}
+
+#[test]
+fn machine_checks_of_amd_are_seen_and_a_fatal_one_after_the_boot() {
+    let Some(mut guest) = Guest::boot("amd", AMD, &[]) else {
+        return;
+    };
+    guest.start_agent();
+    corrected_ones_are_counted(&mut guest);
+    a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/cpu0");
+    a_further_boot_is_its_proof(&mut guest, "cpu/cpu0");
+}
+
+/// A corrected error raises no interrupt: the kernel finds it when it looks,
+/// every five minutes unless told otherwise. As many again as are tolerated
+/// come from inside, where each is logged at once.
+fn corrected_ones_are_counted(guest: &mut Guest) {
+    let taken = "faultline_matches_total{pattern=\"cpu-mce-corrected\"}";
+    guest.run(
+        "echo 1 >/sys/devices/system/machinecheck/machinecheck0/check_interval",
+    );
+    guest.monitor("mce 0 1 0x9c00000000000000 0 0x12345000 0x8c");
+    guest.await_true("the first is taken", |guest| guest.metric(taken) == 1.0);
+    assert_eq!(guest.open_faults(), [""; 0], "one is tolerated");
+
+    guest.run("modprobe mce-inject");
+    inject(guest, TOLERATED);
+    guest.await_opened("cpu-mce-corrected", "cpu/cpu0");
+    guest.await_cleared("cpu-mce-corrected", "cpu/cpu0", "quiet");
+}
+
+/// Corrected errors of bank 1, by the kernel's own injector. It wants all
+/// registers anew for each; writing the bank lets it go.
+fn inject(guest: &mut Guest, count: u32) {
+    guest.run(&format!("cd /sys/kernel/debug/mce-inject; echo sw >flags; for i in $(seq {count}); do echo 0 >cpu; echo 0x9c00000000000000 >status; echo 0x12345000 >addr; echo 0x8c >misc; echo 1 >bank; done"));
+}
+
+fn a_bad_page_is_isolated_and_taken_back(guest: &mut Guest) {
+    guest.run("modprobe hwpoison-inject");
+    guest.run("echo 0x9000 >/sys/kernel/debug/hwpoison/corrupt-pfn");
+    guest.await_opened("memory-page-recovered", "memory/pfn-0x9000");
+    guest.run("echo 0x9000 >/sys/kernel/debug/hwpoison/unpoison-pfn");
+    guest.await_cleared(
+        "memory-page-recovered",
+        "memory/pfn-0x9000",
+        "recovered",
+    );
+}
+
+fn a_fatal_one_is_history_after_the_boot(guest: &mut Guest, part: &str) {
+    let before = guest.boot_id.clone();
+    guest.monitor("mce 0 1 0xbe00000000000134 4 0x8000000 0x8c");
+    guest.await_boot();
+    assert_ne!(guest.boot_id, before);
+    guest.start_agent();
+    guest.await_opened("cpu-mce-uncorrected", part);
+}
+
+/// The boot that a fault caused is no proof that it is over; another one is.
+fn a_further_boot_is_its_proof(guest: &mut Guest, part: &str) {
+    // Longer than the shortened proof.
+    guest.run("sleep 15");
+    let fault = guest.fault("cpu-mce-uncorrected", part).unwrap();
+    assert_eq!(fault["state"], "active", "{fault}");
+    guest.reboot();
+    guest.start_agent();
+    guest.await_cleared("cpu-mce-uncorrected", part, "rebooted");
+}
