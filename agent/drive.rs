@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::decode::block::WAIT;
 use crate::forms::form_of;
 use crate::kernel::KernelRecord;
 use crate::ledger::{Change, Input, Ledger, Options};
@@ -13,6 +14,7 @@ use crate::patterns::matcher::{Scratch, Taken};
 use crate::patterns::observed::observe;
 use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Event, Health, SourceId};
+use crate::sources::mce_text::{Blocks, Printed};
 use crate::time::{BootId, Now, Timestamp, Uptime};
 
 /// A ledger, its one source of text, and the time there.
@@ -22,6 +24,7 @@ pub struct Drive {
     boots: u64,
     source: SourceId,
     scratch: Scratch,
+    blocks: Blocks,
     /// The ledger's next deadline, as long as nothing has stepped it: asking
     /// goes through all faults, and lines come by the million.
     due: Option<Option<Uptime>>,
@@ -36,6 +39,7 @@ impl Drive {
             boots: 0,
             source: "replay".into(),
             scratch: Scratch::default(),
+            blocks: Blocks::default(),
             due: None,
         };
         drive.source_up();
@@ -55,7 +59,10 @@ impl Drive {
     /// Lets time pass until `wall`, with a tick wherever something is due. A
     /// time that lies behind changes nothing.
     pub fn advance(&mut self, wall: Timestamp) -> Vec<Change> {
-        let mut changes = Vec::new();
+        let mut changes = match wall > self.now.wall.plus(WAIT) {
+            true => self.end_blocks(),
+            false => Vec::new(),
+        };
         let mut left = wall.since(self.now.wall);
         while let Some(due) = self.due() {
             // A deadline already reached still moves the clock by a tick,
@@ -79,13 +86,27 @@ impl Drive {
 
     /// The machine boots again: a new ledger takes up what the old one knew.
     pub fn boot(&mut self) -> Vec<Change> {
+        let mut changes = self.end_blocks();
         let faults = self.ledger.faults().map(|f| f.at(self.now.boot));
         let faults = faults.collect();
         self.boots += 1;
         let set = self.ledger.patterns().clone();
         self.ledger = Ledger::new(set, options(self.boots));
         self.ledger.restore(self.now, faults);
-        self.source_up()
+        changes.extend(self.source_up());
+        changes
+    }
+
+    /// No text follows that would belong to a machine check.
+    pub fn end_blocks(&mut self) -> Vec<Change> {
+        let mut events = Vec::new();
+        let set = self.ledger.patterns().clone();
+        let matching = (&set.matcher, &mut self.scratch);
+        self.blocks.end(matching, &mut events);
+        match events.is_empty() {
+            true => Vec::new(),
+            false => self.batch(Source::Kmsg, events),
+        }
     }
 
     fn source_up(&mut self) -> Vec<Change> {
@@ -109,6 +130,9 @@ impl Drive {
         let set = self.ledger.patterns().clone();
         let taken =
             set.matcher.observe_kernel(&record, &mut self.scratch, &mut events);
+        let matching = (&set.matcher, &mut self.scratch);
+        let printed = Printed::at(self.now.wall);
+        self.blocks.record(&record, printed, 0, matching, &mut events);
         self.events(taken, events)
     }
 

@@ -86,6 +86,7 @@ fn live(
             life.take(drive.observe(source, &fields).changes);
         }
     }
+    life.take(drive.end_blocks());
     Ok(life)
 }
 

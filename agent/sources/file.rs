@@ -392,6 +392,9 @@ impl Followed {
         must: bool,
     ) -> Result<(), Closed> {
         let matching = &mut self.matching;
+        if matching.holds(context, must) {
+            return Ok(());
+        }
         let counters = &self.counters;
         let observations = std::mem::take(&mut matching.observations);
         Counters::add(&counters.observations, observations);

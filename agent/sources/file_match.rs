@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::guard::guarded;
+use super::mce_text::{Blocks, Printed};
 use super::text::{Line, Reader, Time};
 use super::{Context, forward};
 use crate::kernel::KernelRecord;
@@ -19,6 +20,7 @@ pub(super) struct Matching {
     kernel: bool,
     reader: Reader,
     pub(super) scratch: Scratch,
+    blocks: Blocks,
     pub(super) events: Vec<Event>,
     pub(super) now: Now,
     /// Whether all that was there at the beginning has been read.
@@ -36,6 +38,7 @@ impl Matching {
             kernel,
             reader: Reader::new(now.wall, TimeZone::system()),
             scratch: Scratch::default(),
+            blocks: Blocks::default(),
             events: Vec::new(),
             now,
             caught_up: false,
@@ -58,7 +61,16 @@ impl Matching {
     fn skip(&mut self) {
         self.invalid += 1;
         self.reader = Reader::new(self.now.wall, TimeZone::system());
+        self.blocks.abandon(&mut self.events);
         self.scratch = Scratch::default();
+    }
+
+    /// Whether what was matched waits for the rest of a machine check; not
+    /// if it `must` go now.
+    pub(super) fn holds(&mut self, context: &Context, must: bool) -> bool {
+        let when = (self.now.boot, must);
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        forward::holds(context, when, &mut self.blocks, scratch, events)
     }
 
     fn take(&mut self, raw: &[u8], context: &Context) {
@@ -134,9 +146,14 @@ impl Matching {
             injected: false,
         };
         let (scratch, events) = (&mut self.scratch, &mut self.events);
+        let from = events.len();
         if forward::kernel(context, &record, scratch, events) {
             self.matches += 1;
         }
+        let printed = Printed { uptime: line.uptime(), ..Printed::at(time) };
+        let blocks = &mut self.blocks;
+        let told = (&record, printed);
+        forward::machine_check(context, told, from, blocks, scratch, events);
     }
 
     /// The line's own time, if it has one that has come; else now, which for

@@ -20,6 +20,7 @@ use super::file_lines::Lines;
 use super::forward;
 use super::guard::guarded;
 use super::journal_entry::Entry;
+use super::mce_text::{Blocks, Printed};
 use super::stop::{Woken, wait};
 use super::{Context, Counters, End, Failure};
 use crate::clock;
@@ -278,6 +279,7 @@ struct Reading<'c> {
     kernel: bool,
     lines: Lines,
     scratch: Scratch,
+    blocks: Blocks,
     events: Vec<Event>,
     now: Now,
     cursor: String,
@@ -298,6 +300,7 @@ impl<'c> Reading<'c> {
             kernel,
             lines: Lines::bounded(ENTRY_MAX),
             scratch: Scratch::default(),
+            blocks: Blocks::default(),
             events: Vec::new(),
             now: Now::default(),
             cursor: String::new(),
@@ -369,6 +372,7 @@ impl<'c> Reading<'c> {
     #[cold]
     fn skip(&mut self, line: &[u8]) {
         self.invalid += 1;
+        self.blocks.abandon(&mut self.events);
         self.scratch = Scratch::default();
         // Its cursor, unless it is the entry itself that can't be parsed.
         let entry = guarded(ID, b"", || Entry::from_json(line)).flatten();
@@ -391,9 +395,20 @@ impl<'c> Reading<'c> {
             injected: false,
         };
         let (scratch, events) = (&mut self.scratch, &mut self.events);
+        let from = events.len();
         if forward::kernel(self.context, &record, scratch, events) {
             self.matches += 1;
         }
+        let told = (&record, Printed::at(record.time));
+        let blocks = &mut self.blocks;
+        forward::machine_check(
+            self.context,
+            told,
+            from,
+            blocks,
+            scratch,
+            events,
+        );
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -430,6 +445,12 @@ impl<'c> Reading<'c> {
         Counters::add(&counters.matches, take(&mut self.matches));
         Counters::add(&counters.invalid, take(&mut self.invalid));
         let now = self.now.boot;
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        let when = (now, must);
+        let blocks = &mut self.blocks;
+        if forward::holds(self.context, when, blocks, scratch, events) {
+            return Ok(());
+        }
         let due = self.cursor != self.marked
             && (must || now.since(self.marked_at) >= MARK_EVERY);
         if self.events.is_empty() && !due {

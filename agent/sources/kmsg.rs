@@ -27,9 +27,11 @@ use super::guard::guarded;
 use super::kmsg_cont::Fragments;
 use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
+use super::mce_text::{Blocks, FIRST_POLL, Printed};
 use super::stop::{Woken, wait};
 use super::{Context, Counters, End, Failure};
 use crate::clock;
+use crate::decode::block::line;
 use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::Scratch;
@@ -50,6 +52,14 @@ const EVENTS_MAX: usize = 64;
 /// How often a position without events is sent.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
+/// Seconds, of every CPU alike (mce_check_interval, mce/core.c).
+const CHECK_INTERVAL: &str =
+    "sys/devices/system/machinecheck/machinecheck0/check_interval";
+
+/// How long it looks for the rest of a machine check before it asks again
+/// whether that is worth waiting for.
+const BLOCK_LOOK: Duration = Duration::from_millis(100);
+
 /// Once the ring has been read to its end, what comes has just happened. It
 /// has not after a stall of so long (a full queue), until the end is reached
 /// again: till then the records' own time stamps say more.
@@ -62,6 +72,8 @@ pub struct Options {
     pub path: PathBuf,
     /// The file with this boot's id.
     pub boot_id: PathBuf,
+    /// The file that says how often the kernel polls for machine checks.
+    pub check_interval: PathBuf,
     /// Whether records that user space wrote are taken for the kernel's, as
     /// drills need it.
     pub accept_userspace: bool,
@@ -75,6 +87,7 @@ impl Options {
         Options {
             path: root.join("dev/kmsg"),
             boot_id: root.join("proc/sys/kernel/random/boot_id"),
+            check_interval: root.join(CHECK_INTERVAL),
             accept_userspace: false,
             buffer: BUFFER,
         }
@@ -116,6 +129,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
 struct Reading<'c> {
     context: &'c mut Context,
     accept_userspace: bool,
+    check_interval: PathBuf,
     buffer: usize,
     id: SourceId,
     counters: Arc<Counters>,
@@ -133,6 +147,7 @@ struct Reading<'c> {
     woken_at: Uptime,
     batch: Batch,
     fragments: Fragments,
+    blocks: Blocks,
     scratch: Scratch,
     unescaped: Vec<u8>,
 }
@@ -181,6 +196,7 @@ impl<'c> Reading<'c> {
         Reading {
             counters: context.counters(&id),
             accept_userspace: options.accept_userspace,
+            check_interval: options.check_interval.clone(),
             buffer: options.buffer,
             context,
             id,
@@ -194,6 +210,7 @@ impl<'c> Reading<'c> {
             woken_at: Uptime::default(),
             batch: Batch::default(),
             fragments: Fragments::default(),
+            blocks: Blocks::default(),
             scratch: Scratch::default(),
             unescaped: Vec::new(),
         }
@@ -207,7 +224,16 @@ impl<'c> Reading<'c> {
             let drained = self.drain(file, &mut buffer)?;
             let stop = self.context.stop.is_told();
             let empty = drained == Drained::Empty;
-            self.flush(stop || (empty && self.context.once))?;
+            let ended = stop || (empty && self.context.once);
+            if self.holds(ended) {
+                if empty {
+                    let fd = Some((file.as_fd(), PollFlags::POLLIN));
+                    wait(&self.context.stop, fd, Some(BLOCK_LOOK));
+                    self.woken_at = clock::boot();
+                }
+                continue;
+            }
+            self.flush(ended)?;
             if stop {
                 return Ok(End::Stopped);
             }
@@ -300,7 +326,15 @@ impl<'c> Reading<'c> {
         }
     }
 
+    /// Whether the batch waits for the rest of a machine check.
+    fn holds(&mut self, ended: bool) -> bool {
+        let when = (self.moment.now.boot, ended);
+        let (scratch, events) = (&mut self.scratch, &mut self.batch.events);
+        forward::holds(self.context, when, &mut self.blocks, scratch, events)
+    }
+
     fn gap(&mut self, lost: u64) {
+        self.holds(true);
         self.batch.lost += lost;
         self.batch.events.push(Event::Gap { lost });
         self.fragments.clear();
@@ -311,6 +345,7 @@ impl<'c> Reading<'c> {
     fn skip(&mut self, raw: &[u8]) {
         self.batch.invalid += 1;
         self.fragments.clear();
+        self.blocks.abandon(&mut self.batch.events);
         self.scratch = Scratch::default();
         // Its number is the first thing that is looked at.
         if let Ok(record) = parse(raw) {
@@ -348,6 +383,7 @@ impl<'c> Reading<'c> {
             let from = self.batch.events.len();
             self.observe(&record);
             self.fragments.remember(&record, &self.batch.events[from..]);
+            self.assemble(&record, from);
         }
     }
 
@@ -356,43 +392,49 @@ impl<'c> Reading<'c> {
         let mut fragments = std::mem::take(&mut self.fragments);
         if let Some(joined) = fragments.join(fragment) {
             let from = self.batch.events.len();
-            let whole = Record {
-                level: joined.level,
-                text: &joined.text,
-                subsystem: &joined.subsystem,
-                device: &joined.device,
-                ..*fragment
-            };
-            self.observe(&whole);
+            self.observe(&joined.whole(fragment));
             joined.keep_new(&mut self.batch.events, from);
+            // What the joined text gave stays where it is: the beginning
+            // has given its share already.
+            let from = self.batch.events.len();
+            self.assemble(&joined.whole(fragment), from);
         }
         self.fragments = fragments;
     }
 
     fn observe(&mut self, record: &Record<'_>) {
-        let form = forms::form_of(record.text);
         let moment = self.moment;
-        let printed = Duration::from_micros(record.usec);
-        let time = if moment.live {
-            moment.now.wall
-        } else {
-            moment.base.plus(printed)
-        };
         let text = unescape(record.text, &mut self.unescaped);
-        let kernel = KernelRecord {
-            text,
-            form,
-            level: Some(record.level),
-            subsystem: record.subsystem,
-            device: record.device,
-            time,
-            approximate: !moment.live,
-            injected: record.facility != 0,
-        };
+        let kernel = kernel_record(record, text, moment);
         let (scratch, events) = (&mut self.scratch, &mut self.batch.events);
         if forward::kernel(self.context, &kernel, scratch, events) {
             self.batch.matches += 1;
         }
+    }
+
+    /// Takes the record for the machine check that it may be a line of.
+    fn assemble(&mut self, record: &Record<'_>, from: usize) {
+        if !self.blocks.is_open() && !line::may_be(record.text) {
+            return; // nearly always
+        }
+        let first_poll = first_poll(&self.check_interval);
+        let text = unescape(record.text, &mut self.unescaped);
+        let kernel = kernel_record(record, text, self.moment);
+        let printed = Printed {
+            at: Timestamp(i64::try_from(record.usec).unwrap_or(i64::MAX)),
+            caller: record.caller,
+            uptime: Some(Duration::from_micros(record.usec)),
+            first_poll,
+        };
+        let (scratch, events) = (&mut self.scratch, &mut self.batch.events);
+        forward::machine_check(
+            self.context,
+            (&kernel, printed),
+            from,
+            &mut self.blocks,
+            scratch,
+            events,
+        );
     }
 
     fn is_unmarked(&self) -> bool {
@@ -423,6 +465,40 @@ impl<'c> Reading<'c> {
         self.marked = self.last.or(self.marked);
         self.marked_at = now;
         Ok(self.context.send(&self.id, batch.events, position)?)
+    }
+}
+
+/// The record as the patterns take it.
+fn kernel_record<'a>(
+    record: &Record<'a>,
+    text: &'a [u8],
+    moment: Moment,
+) -> KernelRecord<'a> {
+    let printed = Duration::from_micros(record.usec);
+    KernelRecord {
+        text,
+        form: forms::form_of(record.text),
+        level: Some(record.level),
+        subsystem: record.subsystem,
+        device: record.device,
+        time: match moment.live {
+            true => moment.now.wall,
+            false => moment.base.plus(printed),
+        },
+        approximate: !moment.live,
+        injected: record.facility != 0,
+    }
+}
+
+/// When the first poll after the boot was due. An interval that is not the
+/// kernel's own was set later: what the kernel found before that is history
+/// for certain only within it. Where it is 0 the kernel does not poll at all.
+fn first_poll(check_interval: &Path) -> Duration {
+    let text = std::fs::read_to_string(check_interval).unwrap_or_default();
+    match text.trim().parse() {
+        Ok(0) => Duration::MAX,
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => FIRST_POLL,
     }
 }
 

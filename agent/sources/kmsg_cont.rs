@@ -97,6 +97,17 @@ impl Fragments {
 }
 
 impl Joined {
+    /// The record as it is with this fragment.
+    pub fn whole<'a>(&'a self, fragment: &Record<'a>) -> Record<'a> {
+        Record {
+            level: self.level,
+            text: &self.text,
+            subsystem: &self.subsystem,
+            device: &self.device,
+            ..*fragment
+        }
+    }
+
     /// Takes out of `events`, from index `from`, what the record has given
     /// already.
     pub fn keep_new(&mut self, events: &mut Vec<Event>, from: usize) {

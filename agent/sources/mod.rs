@@ -25,6 +25,7 @@ pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_record;
 pub mod machine_check;
+pub mod mce_text;
 pub mod mount;
 mod mount_info;
 mod poll;

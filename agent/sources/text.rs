@@ -3,6 +3,8 @@
 //! transport of each line, strips it, and keeps what a line alone doesn't
 //! tell: the year, the boot, the record it belongs to. Pure.
 
+use std::time::Duration;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -55,6 +57,16 @@ pub struct Line {
     pub unit: Vec<u8>,
     /// Whether the machine has booted since the line before.
     pub new_boot: bool,
+}
+
+impl Line {
+    /// How long after the boot it was printed, if the line tells.
+    pub fn uptime(&self) -> Option<Duration> {
+        match self.time {
+            Time::Monotonic(micros) => Some(Duration::from_micros(micros)),
+            Time::Wall(_) | Time::None => None,
+        }
+    }
 }
 
 /// A step back of the kernel's clock by more than this is a new boot; less is

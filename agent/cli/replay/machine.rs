@@ -18,6 +18,7 @@ use crate::patterns::set::PatternSet;
 use crate::signal::Event;
 use crate::sources::Unexplained;
 use crate::sources::forward::looks_like_trouble;
+use crate::sources::mce_text::{Blocks, Printed};
 use crate::sources::text::{Line, Time};
 use crate::time::Timestamp;
 
@@ -27,6 +28,7 @@ pub struct Machine<'a> {
     drive: Drive,
     clock: Clock,
     scratch: Scratch,
+    blocks: Blocks,
     report: Report<'a>,
     totals: Totals,
     /// Kernel lines that look like trouble and that no pattern knows.
@@ -43,6 +45,7 @@ impl<'a> Machine<'a> {
             set,
             clock: Clock::default(),
             scratch: Scratch::default(),
+            blocks: Blocks::default(),
             report,
             totals: Totals { boots: 1, ..Totals::default() },
             unexplained: Unexplained::default(),
@@ -57,6 +60,7 @@ impl<'a> Machine<'a> {
 
     /// Lets `time` pass without a line.
     pub fn pass(&mut self, time: Duration) -> io::Result<()> {
+        self.end_blocks()?;
         let until = self.drive.now().wall.plus(time);
         let changes = self.drive.advance(until);
         self.tell(&changes)
@@ -64,6 +68,7 @@ impl<'a> Machine<'a> {
 
     /// Shows how it ends.
     pub fn end(mut self, lines: u64, cut: u64) -> io::Result<()> {
+        self.end_blocks()?;
         self.totals.lines = lines;
         self.totals.cut = cut;
         self.totals.relative = self.clock.is_relative();
@@ -72,6 +77,18 @@ impl<'a> Machine<'a> {
         let faults: Vec<_> = ledger.faults().collect();
         let unexplained = &self.unexplained;
         self.report.end(&self.totals, &faults, unexplained, self.drive.now())
+    }
+
+    /// No line follows that would belong to a machine check.
+    fn end_blocks(&mut self) -> io::Result<()> {
+        let mut events = Vec::new();
+        let matching = (&self.set.matcher, &mut self.scratch);
+        self.blocks.end(matching, &mut events);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let changes = self.drive.batch(Source::Kmsg, events);
+        self.tell(&changes)
     }
 
     /// The machine boots: what is remembered goes through the store.
@@ -114,6 +131,7 @@ impl Sink for Machine<'_> {
             Then::Jump => self.drive.jump(moment.time),
         }
         if line.new_boot {
+            self.end_blocks()?;
             self.boot()?;
         }
         if line.time != Time::None {
@@ -123,6 +141,13 @@ impl Sink for Machine<'_> {
         let scratch = &mut self.scratch;
         let (source, taken) =
             observe(&self.set, line, moment.time, scratch, &mut events);
+        if line.kernel {
+            let matching = (&self.set.matcher, scratch);
+            let record = record(line, moment.time);
+            let printed =
+                Printed { uptime: line.uptime(), ..Printed::at(moment.time) };
+            self.blocks.record(&record, printed, 0, matching, &mut events);
+        }
         if taken == Taken::Nothing
             && line.kernel
             && looks_like_trouble(line.level, &line.subsystem)
@@ -130,13 +155,31 @@ impl Sink for Machine<'_> {
             let shaped = line.form == "none";
             self.unexplained.note(&line.text, shaped, moment.time);
         }
-        if taken != Taken::Taken {
+        self.totals.matched += u64::from(taken == Taken::Taken);
+        if events.is_empty() {
             return Ok(self.shown > shown);
         }
-        self.totals.matched += 1;
         let changes = self.drive.batch(source, events);
         self.tell(&changes)?;
         Ok(self.shown > shown)
+    }
+}
+
+fn is_approximate(line: &Line) -> bool {
+    !matches!(line.time, Time::Wall(_))
+}
+
+/// A line of the kernel's as the patterns take it.
+fn record(line: &Line, time: Timestamp) -> KernelRecord<'_> {
+    KernelRecord {
+        text: &line.text,
+        form: line.form,
+        level: line.level,
+        subsystem: &line.subsystem,
+        device: &line.device,
+        time,
+        approximate: is_approximate(line),
+        injected: false,
     }
 }
 
@@ -149,18 +192,9 @@ pub fn observe(
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
 ) -> (Source, Taken) {
-    let approximate = !matches!(line.time, Time::Wall(_));
+    let approximate = is_approximate(line);
     if line.kernel {
-        let record = KernelRecord {
-            text: &line.text,
-            form: line.form,
-            level: line.level,
-            subsystem: &line.subsystem,
-            device: &line.device,
-            time,
-            approximate,
-            injected: false,
-        };
+        let record = record(line, time);
         let taken = set.matcher.observe_kernel(&record, scratch, events);
         return (Source::Kmsg, taken);
     }

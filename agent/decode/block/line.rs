@@ -94,6 +94,13 @@ pub fn may_be(text: &[u8]) -> bool {
     BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
+/// Whether the line tells why the kernel stops, after the blocks themselves
+/// (mce_panic).
+pub fn is_reason(text: &[u8]) -> bool {
+    const REASON: &[u8] = b"[Hardware Error]: Machine check: ";
+    text.strip_prefix(b"mce: ").unwrap_or(text).starts_with(REASON)
+}
+
 /// What the line says, if it is of a machine check. `within` a block, the
 /// pieces of a line that was torn apart are taken too.
 pub fn parse(text: &[u8], within: bool) -> Option<Line> {

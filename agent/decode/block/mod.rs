@@ -78,6 +78,11 @@ impl Assembler {
         self.open.is_empty()
     }
 
+    /// The block that was begun first of those not finished.
+    pub fn oldest(&self) -> Option<BlockId> {
+        self.open.first().map(|open| open.block.id)
+    }
+
     /// When [`Assembler::flush`] has something to do.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.open.iter().map(|open| open.last.plus(WAIT)).min()

@@ -1,0 +1,249 @@
+//! Machine checks in the kernel's text: lines put together to blocks, and
+//! each block told to the patterns once, as an observation of source `mce`.
+//!
+//! The rule by which a machine check in text counts once: the lines of a
+//! block are matched as any other line, but what they gave is held until the
+//! block is finished. Where a pattern of source `mce` takes the block, it
+//! counts, and what the lines gave becomes evidence. Where none does, or
+//! where an EDAC driver's line inside the block tells the same error with its
+//! DIMM, the lines count as they are. Nothing is lost and nothing is told
+//! twice. Pure; the same code serves the agent and `replay`.
+
+use std::time::Duration;
+
+use super::machine_check::{self, Seen};
+use crate::decode::block::{Assembler, Block, BlockId, line};
+use crate::decode::mce::{Severity, decode};
+use crate::kernel::KernelRecord;
+use crate::patterns::matcher::{Matcher, Scratch, Taken};
+use crate::signal::{Effect, Event};
+use crate::time::{Timestamp, Uptime};
+
+/// When the kernel polls for the first time after a boot, and what it finds
+/// then has no time stamp (check_interval, arch/x86/kernel/cpu/mce/core.c).
+pub const FIRST_POLL: Duration = Duration::from_secs(5 * 60);
+
+/// How long the signals of a source wait for the rest of a block. The kernel
+/// prints a block at once; a reader may still see half of it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a transport tells of a record beside what the patterns see.
+#[derive(Clone, Copy, Debug)]
+pub struct Printed<'a> {
+    /// Where it stands on the transport's own time line; only differences
+    /// are looked at.
+    pub at: Timestamp,
+    /// Who printed it, or empty.
+    pub caller: &'a [u8],
+    /// How long after the boot, if that is told.
+    pub uptime: Option<Duration>,
+    /// When the first poll after the boot was due.
+    pub first_poll: Duration,
+}
+
+impl<'a> Printed<'a> {
+    /// Printed then, by nobody knows whom.
+    pub fn at(at: Timestamp) -> Printed<'a> {
+        Printed { at, caller: b"", uptime: None, first_poll: FIRST_POLL }
+    }
+}
+
+/// What the lines of a block that is not finished gave.
+#[derive(Debug)]
+struct Held {
+    id: BlockId,
+    events: Vec<Event>,
+    seen: Seen,
+    /// Printed before the first poll was due.
+    early: bool,
+}
+
+/// The block that was told last: its reason may follow.
+#[derive(Debug)]
+struct Told {
+    at: Timestamp,
+    caller: Vec<u8>,
+}
+
+/// The machine checks of one source of kernel text.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    assembler: Assembler,
+    held: Vec<Held>,
+    told: Option<Told>,
+    finished: Vec<Block>,
+    /// The oldest block when somebody began to wait, and when that was.
+    waiting: Option<(BlockId, Uptime)>,
+}
+
+impl Blocks {
+    /// Whether a block is not finished, and events are held.
+    pub fn is_open(&self) -> bool {
+        !self.assembler.is_idle()
+    }
+
+    /// Takes a record after the patterns of text have had it: `events[from..]`
+    /// is what they gave.
+    pub fn record(
+        &mut self,
+        record: &KernelRecord<'_>,
+        printed: Printed<'_>,
+        from: usize,
+        matching: (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) {
+        if !self.is_open() && !line::may_be(record.text) {
+            return; // nearly always
+        }
+        // Text that users chose is never a machine check.
+        if record.form != "none" {
+            return;
+        }
+        // What user space wrote never completes what the kernel began.
+        let mark: &[u8] = if record.injected { b"!" } else { b"" };
+        let caller = [mark, printed.caller].concat();
+        let mut id = None;
+        for text in record.text.split(|b| *b == b'\n') {
+            let finished = &mut self.finished;
+            let fed = self.assembler.feed(printed.at, &caller, text, finished);
+            id = fed.or(id);
+            if line::is_reason(text) && self.was_told(&caller, printed.at) {
+                as_evidence(&mut events[from..]);
+            }
+        }
+        if let Some(id) = id {
+            let given = events.drain(from..);
+            match self.held.iter_mut().find(|held| held.id == id) {
+                Some(held) => held.events.extend(given),
+                None => self.held.push(Held {
+                    id,
+                    events: given.collect(),
+                    seen: Seen {
+                        time: record.time,
+                        approximate: record.approximate,
+                        injected: record.injected,
+                        history: false,
+                    },
+                    early: printed
+                        .uptime
+                        .is_some_and(|uptime| uptime < printed.first_poll),
+                }),
+            }
+        }
+        let last = Told { at: printed.at, caller };
+        self.settle(Some(last), matching, events);
+    }
+
+    /// Tells the blocks whose next line has not come.
+    pub fn flush(
+        &mut self,
+        now: Timestamp,
+        matching: (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) {
+        self.assembler.flush(now, &mut self.finished);
+        self.settle(None, matching, events);
+    }
+
+    /// Tells all blocks as far as they have come: no line of them will.
+    pub fn end(
+        &mut self,
+        matching: (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) {
+        self.assembler.end(&mut self.finished);
+        self.settle(None, matching, events);
+        self.told = None;
+    }
+
+    /// Gives up the blocks: what their lines gave counts as it is.
+    pub fn abandon(&mut self, events: &mut Vec<Event>) {
+        for mut held in std::mem::take(self).held {
+            events.append(&mut held.events);
+        }
+    }
+
+    /// Whether the rest of a block is still worth waiting for.
+    pub fn waits(&mut self, now: Uptime) -> bool {
+        let Some(oldest) = self.assembler.oldest() else {
+            self.waiting = None;
+            return false;
+        };
+        match self.waiting {
+            Some((id, since)) if id == oldest => now.since(since) < PATIENCE,
+            _ => {
+                self.waiting = Some((oldest, now));
+                true
+            }
+        }
+    }
+
+    fn was_told(&self, caller: &[u8], at: Timestamp) -> bool {
+        let near = |told: &Told| {
+            told.caller == caller
+                && at.since(told.at) <= crate::decode::block::WAIT
+        };
+        self.told.as_ref().is_some_and(near)
+    }
+
+    fn settle(
+        &mut self,
+        last: Option<Told>,
+        (matcher, scratch): (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) {
+        let mut told = false;
+        for block in std::mem::take(&mut self.finished) {
+            let at = self.held.iter().position(|held| held.id == block.id);
+            let Some(at) = at else { continue };
+            let mut held = self.held.remove(at);
+            if tell(&block, &held, matcher, scratch, events) {
+                told = true;
+                as_evidence(&mut held.events);
+            }
+            events.append(&mut held.events);
+        }
+        if told {
+            self.told = last;
+        }
+    }
+}
+
+/// Tells a block to the patterns of source `mce`; whether one took it.
+fn tell(
+    block: &Block,
+    held: &Held,
+    matcher: &Matcher,
+    scratch: &mut Scratch,
+    events: &mut Vec<Event>,
+) -> bool {
+    if block.edac {
+        return false;
+    }
+    let registers = &block.registers;
+    let decoded = decode(registers);
+    if decoded.severity == Severity::None {
+        return false;
+    }
+    let history = decoded.polled && held.early;
+    let seen = Seen { history, ..held.seen };
+    machine_check::observe(registers, &decoded, seen, |observation| {
+        matcher.observe(observation, scratch, events) == Taken::Taken
+    })
+}
+
+/// What opens or counts does so no more.
+fn as_evidence(events: &mut [Event]) {
+    for event in events {
+        if let Event::Match(signal) = event
+            && matches!(signal.effect, Effect::Open | Effect::History)
+        {
+            signal.effect = Effect::Evidence;
+            signal.count = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "mce_text_tests.rs"]
+mod tests;

@@ -1,0 +1,264 @@
+//! A machine check in text is told once, with the smallest part for certain.
+
+use super::*;
+use crate::patterns::compile::compile;
+use crate::patterns::parse::{SourceFile, parse};
+use crate::patterns::set::PatternSet;
+
+/// A pattern on the first line of a block, and one on its meaning.
+const TEXT: &str = r#"
+version: 1
+component: cpu
+patterns:
+  - name: text
+    summary: "Machine check"
+    severity: error
+    source: kmsg
+    where: { message: '^(?:mce: )?\[Hardware Error\]: CPU[ :](?<cpu>\d+)' }
+    part: "cpu/cpu{cpu}"
+    clear: [{ quiet: 24h }]
+    advice: "Look."
+    examples:
+      - line: "mce: [Hardware Error]: CPU 1: Machine Check: 0 Bank 1: 9c00004000010135"
+        gives: { part: cpu/cpu1 }
+      - line: "mce: no"
+        gives: nothing
+  - name: reason
+    summary: "Machine check"
+    severity: error
+    source: kmsg
+    where: { message: '^mce: \[Hardware Error\]: Machine check: ' }
+    part: node/cpu
+    clear: [{ quiet: 24h }]
+    advice: "Look."
+    examples:
+      - line: "mce: [Hardware Error]: Machine check: Processor context corrupt"
+        gives: { part: node/cpu }
+      - line: "mce: no"
+        gives: nothing
+"#;
+
+const DECODED: &str = r#"
+  - name: decoded
+    summary: "{error}"
+    severity: error
+    source: mce
+    where: { severity: [corrected, fatal] }
+    part: "cpu/{part}"
+    count: "{count}"
+    clear: [{ quiet: 24h }]
+    advice: "Look."
+    examples:
+      - observation: { severity: fatal, part: cpu1 }
+        gives: { part: cpu/cpu1 }
+      - observation: { severity: srao, part: cpu1 }
+        gives: nothing
+"#;
+
+fn set(text: &str) -> PatternSet {
+    let file = SourceFile {
+        name: "mine.yaml".into(),
+        text: text.into(),
+        builtin: false,
+    };
+    let file = parse(&file).unwrap_or_else(|e| panic!("{e}"));
+    let (set, _) = compile(&[file]).unwrap_or_else(|all| panic!("{}", all[0]));
+    set
+}
+
+fn both() -> PatternSet {
+    set(&format!("{TEXT}{}", DECODED.trim_start_matches('\n')))
+}
+
+/// The kernel's text through blocks, a second's hundredth a line.
+struct Log {
+    set: PatternSet,
+    blocks: Blocks,
+    scratch: Scratch,
+    events: Vec<Event>,
+    at: Timestamp,
+}
+
+impl Log {
+    fn new(set: PatternSet) -> Log {
+        Log {
+            set,
+            blocks: Blocks::default(),
+            scratch: Scratch::default(),
+            events: Vec::new(),
+            at: Timestamp(1_000_000_000),
+        }
+    }
+
+    fn print(&mut self, lines: &str) {
+        for line in lines.lines() {
+            self.line(line.trim_start(), false, None);
+        }
+    }
+
+    fn line(&mut self, text: &str, injected: bool, uptime: Option<Duration>) {
+        self.at = self.at.plus(Duration::from_millis(10));
+        let record = KernelRecord {
+            text: text.as_bytes(),
+            form: crate::forms::form_of(text.as_bytes()),
+            level: Some(0),
+            subsystem: b"",
+            device: b"",
+            time: self.at,
+            approximate: false,
+            injected,
+        };
+        let (matcher, scratch) = (&self.set.matcher, &mut self.scratch);
+        let from = self.events.len();
+        matcher.observe_kernel(&record, scratch, &mut self.events);
+        let printed = Printed { uptime, ..Printed::at(self.at) };
+        let matching = (matcher, scratch);
+        self.blocks.record(&record, printed, from, matching, &mut self.events);
+    }
+
+    fn end(&mut self) {
+        let matching = (&self.set.matcher, &mut self.scratch);
+        self.blocks.end(matching, &mut self.events);
+    }
+
+    /// `pattern part count effect` of what was given.
+    fn given(&self) -> Vec<String> {
+        let shown = self.events.iter().filter_map(|event| match event {
+            Event::Match(s) => Some(format!(
+                "{} {} {} {}",
+                s.pattern,
+                s.part,
+                s.count,
+                s.effect.word()
+            )),
+            _ => None,
+        });
+        shown.collect()
+    }
+}
+
+const BLOCK: &str = "\
+    mce: [Hardware Error]: CPU 12: Machine Check: 0 Bank 13: 8c00008000010090
+    mce: [Hardware Error]: TSC 0 ADDR 12345000 MISC 86
+    eth0: link is up
+    mce: [Hardware Error]: PROCESSOR 0:50654 TIME 1795311530 SOCKET 1 APIC 2a microcode 2000065";
+
+#[test]
+fn a_block_that_a_pattern_takes_counts_once_and_its_lines_are_evidence() {
+    let mut log = Log::new(both());
+    log.print(BLOCK);
+    assert!(!log.blocks.is_open());
+    assert_eq!(
+        log.given(),
+        [
+            "decoded cpu/channel/socket1-mc0-ch0 2 open",
+            "text cpu/cpu12 0 evidence"
+        ]
+    );
+}
+
+#[test]
+fn identical_blocks_of_one_source_are_separate_errors() {
+    let mut log = Log::new(both());
+    log.print(BLOCK);
+    log.print(BLOCK);
+    let opens = log.given().iter().filter(|g| g.ends_with("open")).count();
+    assert_eq!(opens, 2);
+}
+
+#[test]
+fn where_no_pattern_takes_the_block_the_lines_count_as_they_are() {
+    let mut log = Log::new(set(TEXT));
+    log.print(BLOCK);
+    assert_eq!(log.given(), ["text cpu/cpu12 1 open"]);
+    // Nor is what no pattern of its severity takes.
+    let mut log = Log::new(both());
+    log.print("mce: [Hardware Error]: CPU 3: Machine Check: 0 Bank 7: bc00000000010090");
+    log.end();
+    assert_eq!(log.given(), ["text cpu/cpu3 1 open"]);
+}
+
+#[test]
+fn events_wait_for_their_block_and_no_longer() {
+    let mut log = Log::new(both());
+    let head = BLOCK.lines().next().unwrap();
+    log.line(head, false, None);
+    assert!(log.blocks.is_open());
+    assert_eq!(log.given(), [""; 0]);
+    let (t0, second) = (Uptime::default(), Duration::from_secs(1));
+    assert!(log.blocks.waits(t0));
+    assert!(log.blocks.waits(t0.plus(second / 2)));
+    assert!(!log.blocks.waits(t0.plus(second)));
+    log.end();
+    // Cut off: the socket is not known.
+    assert_eq!(
+        log.given(),
+        [
+            "decoded cpu/channel/cpu12-bank13-ch0 2 open",
+            "text cpu/cpu12 0 evidence"
+        ]
+    );
+    assert!(!log.blocks.waits(t0));
+}
+
+#[test]
+fn what_an_edac_driver_tells_with_its_dimm_is_left_to_it() {
+    let mut log = Log::new(both());
+    log.print(
+        "[Hardware Error]: CPU:2 (17:31:0) MC18_STATUS[Over|CE|MiscV|AddrV|-|-|SyndV|CECC|-|-|-]: 0xdc2040000000011b
+        [Hardware Error]: IPID: 0x0000009600150f00, Syndrome: 0x0000000010001103
+        EDAC MC0: 1 CE on mc#0csrow#3channel#1 (csrow:3 channel:1 page:0x1)
+        [Hardware Error]: cache level: L3/GEN, tx: GEN, mem-tx: RD",
+    );
+    assert_eq!(log.given(), ["text cpu/cpu2 1 open"]);
+}
+
+#[test]
+fn the_reason_after_a_block_that_was_told_is_evidence() {
+    const REASON: &str =
+        "mce: [Hardware Error]: Machine check: Processor context corrupt";
+    let fatal = BLOCK.replace("8c00008000010090", "be00000000800400");
+    let mut log = Log::new(both());
+    log.print(&fatal);
+    log.print(REASON);
+    assert_eq!(log.given().last().unwrap(), "reason node/cpu 0 evidence");
+    // Alone it is all that is known.
+    let mut log = Log::new(both());
+    log.print(REASON);
+    assert_eq!(log.given(), ["reason node/cpu 1 open"]);
+}
+
+#[test]
+fn what_a_poll_found_before_it_was_due_is_of_the_time_before() {
+    let effect = |uptime: u64, tsc: &str| {
+        let mut log = Log::new(both());
+        let uptime = Some(Duration::from_secs(uptime));
+        for line in BLOCK.replace("TSC 0", tsc).lines() {
+            log.line(line.trim_start(), false, uptime);
+        }
+        log.given()[0].rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(effect(1, "TSC 0"), "history");
+    assert_eq!(effect(1, "TSC 5d1b8"), "open");
+    assert_eq!(effect(301, "TSC 0"), "open");
+}
+
+#[test]
+fn user_space_completes_no_block_of_the_kernels() {
+    let mut log = Log::new(both());
+    let lines: Vec<&str> = BLOCK.lines().map(str::trim_start).collect();
+    log.line(lines[0], false, None);
+    log.line(lines[3], true, None);
+    log.end();
+    let first = &log.given()[0];
+    assert_eq!(first, "decoded cpu/channel/cpu12-bank13-ch0 2 open");
+}
+
+#[test]
+fn text_that_users_chose_is_no_machine_check() {
+    let mut log = Log::new(both());
+    log.print(
+        "traps: [Hardware Error]: CPU 1: Machine Check: 0 Bank 1: 9c00004000010135[77] general protection",
+    );
+    assert!(!log.blocks.is_open());
+}
