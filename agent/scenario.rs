@@ -107,6 +107,8 @@ impl Life {
                 ChangeKind::Escalated
                 | ChangeKind::Recovering
                 | ChangeKind::Interrupted
+                | ChangeKind::Moved { .. }
+                | ChangeKind::Merged { .. }
                 | ChangeKind::OffProbation
                 | ChangeKind::Withdrawn => {}
             }

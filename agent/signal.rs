@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::observation::Source;
+use crate::parts::census::Census;
 use crate::parts::ids::PartId;
 use crate::time::Timestamp;
 
@@ -118,6 +119,8 @@ pub enum Event {
         /// How many, exactly.
         lost: u64,
     },
+    /// Somebody looked at the machine: which parts there are.
+    Census(Arc<Census>),
 }
 
 /// The name under which a source's position and health are kept: the source,

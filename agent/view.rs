@@ -15,8 +15,31 @@ pub struct FaultView {
     pub pattern: String,
     /// The component group.
     pub component: String,
-    /// The part to pull.
+    /// The part to pull, as people call it.
     pub part: String,
+    /// What the fault is filed under: the part's world-wide or serial
+    /// number, address or place, or its name where nothing more is known.
+    #[serde(default)]
+    pub identity: String,
+    /// Where the part sits.
+    #[serde(default)]
+    pub place: Option<String>,
+    /// Its vendor and model.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Its serial number.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// local, remote, virtual or borrowed; none where the census does not
+    /// know it.
+    #[serde(default)]
+    pub attachment: Option<String>,
+    /// present, missing or unknown; none where the census does not count it.
+    #[serde(default)]
+    pub presence: Option<String>,
+    /// What else the part is called.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Further parts to look at.
     pub suspects: Vec<String>,
     /// info, warning, error or fatal, with escalations.
@@ -68,15 +91,25 @@ pub struct FaultView {
 impl FaultView {
     /// The fault as it is at `now`.
     pub fn of(fault: &Fault, now: Uptime) -> FaultView {
+        let about = fault.about.as_ref();
         let time = |t: Option<Timestamp>| t.map(|t| t.to_string());
         let mut evidence = vec![fault.first.clone()];
         evidence
             .extend(fault.last.iter().filter(|e| **e != fault.first).cloned());
         FaultView {
-            id: fault.key.id(),
+            id: fault.id(),
             pattern: fault.key.pattern.to_string(),
             component: fault.component.to_string(),
-            part: fault.key.part.to_string(),
+            part: fault.name().to_string(),
+            identity: fault.key.part.to_string(),
+            place: about.and_then(|a| a.place.clone()),
+            model: about.and_then(|a| a.model.clone()),
+            serial: about.and_then(|a| a.serial.clone()),
+            attachment: about.map(|a| a.attachment.word().to_owned()),
+            presence: fault.presence().map(|p| p.word().to_owned()),
+            aliases: about.map_or_else(Vec::new, |a| {
+                a.aliases.iter().map(|id| id.to_string()).collect()
+            }),
             suspects: fault.suspects.iter().map(|p| p.to_string()).collect(),
             severity: fault.severity.word().to_owned(),
             state: fault.phase.word().to_owned(),
@@ -89,7 +122,7 @@ impl FaultView {
             opened: time(fault.opened),
             ended: time(fault.ended),
             proof: fault.proof.as_ref().map(|p| p.to_string()),
-            explained_by: fault.explained_by.as_ref().map(|k| k.to_string()),
+            explained_by: fault.cause(),
             quarantine: fault.quarantine.word().to_owned(),
             condition: fault.condition.to_string(),
             stage: format!("{:?}", fault.stage).to_lowercase(),

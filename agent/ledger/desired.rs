@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultKey, Phase};
+use crate::parts::part::Presence;
 use crate::patterns::set::{Quarantine, Stage};
 
 /// The longest message of a condition; Kubernetes allows 32 KiB, but every
@@ -71,7 +72,7 @@ pub fn desired<'a>(faults: impl Iterator<Item = &'a Fault>) -> Desired {
     let quarantining: Vec<&Fault> = raised
         .iter()
         .copied()
-        .filter(|f| f.stage == Stage::Enforce && !f.injected)
+        .filter(|f| f.stage == Stage::Enforce && !f.injected && f.is_own())
         .filter(|f| f.quarantine > Quarantine::None)
         .collect();
     Desired {
@@ -138,7 +139,17 @@ fn message(faults: &[&Fault]) -> String {
 
 fn words(fault: &Fault) -> String {
     let drill = if fault.injected { "injected: " } else { "" };
-    let mut text = format!("{drill}{} ({})", fault.summary, fault.key.part);
+    let mut part = fault.name().to_string();
+    if let Some(about) = &fault.about {
+        let serial = about.serial.as_ref().map(|s| format!("S/N {s}"));
+        for word in about.place.iter().chain(&serial) {
+            part.push_str(&format!(", {word}"));
+        }
+    }
+    let mut text = format!("{drill}{} ({part})", fault.summary);
+    if fault.presence() == Some(Presence::Gone) {
+        text.push_str(", not present");
+    }
     if fault.phase == Phase::Cleared {
         if let Some(proof) = &fault.proof {
             text.push_str(&format!(", over: {proof}"));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::ids::PartId;
+use crate::parts::part::{About, Attachment, Presence};
 use crate::patterns::set::{Proof, Quarantine, Severity, Stage};
 use crate::signal::SourceId;
 use crate::time::{BootId, Timestamp, Uptime};
@@ -114,6 +115,9 @@ pub struct Told {
     pub by: String,
     /// Why.
     pub why: String,
+    /// Whether the census knew better, and was overridden.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 impl Ended {
@@ -127,7 +131,11 @@ impl Ended {
         match self {
             Ended::Cleared { why, .. } => Some(why.clone()),
             Ended::Replaced { told: Some(told) } => {
-                Some(format!("{} (said by {})", told.why, told.by))
+                let forced = match told.forced {
+                    true => ", against the census",
+                    false => "",
+                };
+                Some(format!("{} (said by {}{forced})", told.why, told.by))
             }
             _ => None,
         }
@@ -226,8 +234,15 @@ pub struct Window {
 /// A pattern that holds, held or may come to hold on a part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
-    /// Pattern and part.
+    /// Pattern and part; the part by its identity, where the census knows it.
     pub key: FaultKey,
+    /// What it was filed under first, if a better identity was learned: its
+    /// id stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filed_as: Option<FaultKey>,
+    /// What the census knows of the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its component group.
@@ -305,6 +320,9 @@ pub struct Fault {
     /// The fault that explains it.
     #[serde(default)]
     pub explained_by: Option<FaultKey>,
+    /// What people call the part of that fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained_on: Option<PartId>,
     /// Faults kept as evidence of this one (an escalation on the parent).
     #[serde(default)]
     pub children: Vec<FaultKey>,
@@ -350,6 +368,50 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The short id shown to people, which a relapse and a better identity
+    /// keep.
+    pub fn id(&self) -> String {
+        self.filed_as.as_ref().unwrap_or(&self.key).id()
+    }
+
+    /// What people call the part.
+    pub fn name(&self) -> &PartId {
+        self.about.as_ref().map_or(&self.key.part, |about| &about.name)
+    }
+
+    /// Pattern and part, as people write it.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.key.pattern, self.name())
+    }
+
+    /// The fault that explains it, as people write it.
+    pub fn cause(&self) -> Option<String> {
+        let by = self.explained_by.as_ref()?;
+        let part = self.explained_on.as_ref().unwrap_or(&by.part);
+        Some(format!("{} {part}", by.pattern))
+    }
+
+    /// Whether it is about this node's own hardware or software: what is
+    /// remote, virtual or lent takes no node out of service.
+    pub fn is_own(&self) -> bool {
+        let attachment = self.about.as_ref().map(|about| about.attachment);
+        attachment.is_none_or(|a| a == Attachment::Local)
+    }
+
+    /// Whether the part is there; `None` if the census does not count it.
+    pub fn presence(&self) -> Option<Presence> {
+        let about = self.about.as_ref()?;
+        about.counted.then_some(about.presence)
+    }
+
+    /// Whether its part is this one or lies in it.
+    pub fn lies_in(&self, part: &PartId, name: &PartId) -> bool {
+        let within = self.about.as_ref().map_or(&[][..], |a| &a.within);
+        self.key.part.is_within(part)
+            || within.contains(part)
+            || self.name().is_within(name)
+    }
+
     /// Whether a proof by silence ended it and its probation is not over.
     pub fn on_probation(&self) -> bool {
         self.probation.is_some()

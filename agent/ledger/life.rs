@@ -107,10 +107,12 @@ impl Ledger {
     /// Folds it into its cause.
     pub(super) fn explain(&mut self, key: &FaultKey, cause: FaultKey) {
         let wall = self.now.wall;
+        let on = self.get(&cause).map(|fault| fault.name().clone());
         let Some(row) = self.table.get_mut(key) else { return };
         let fault = &mut row.fault;
         fault.phase = Phase::Explained;
         fault.explained_by = Some(cause.clone());
+        fault.explained_on = on.filter(|name| *name != cause.part);
         fault.ended = Some(wall);
         fault.settling.reset();
         fault.active.reset();

@@ -5,9 +5,9 @@
 //! `tolerance` counts, `life` has the transitions, `proof` says what ends a
 //! fault, `suppress` folds symptoms into causes, `escalate` and `siblings`
 //! judge severity and find common parents, `timers` does what is due,
-//! `reload` holds faults against a pattern set, `operator` is what people
-//! ask, `table` and `room` bound it all, and `desired` makes of the faults what the
-//! node should look like.
+//! `census` binds faults to parts, `reload` holds faults against a pattern
+//! set, `operator` is what people ask, `table` and `room` bound it all, and
+//! `desired` makes of the faults what the node should look like.
 //!
 //! Invariant: no clock, no I/O, no async below this module; nothing depends
 //! on the order of a hash map.
@@ -15,6 +15,7 @@
 pub mod desired;
 pub mod fault;
 
+mod census;
 mod escalate;
 mod life;
 mod operator;
@@ -40,6 +41,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::parts::census::Census;
+use crate::parts::ids::PartId;
 use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Health, SourceId};
 use crate::time::{BootId, Now, Timestamp, Uptime};
@@ -64,6 +67,9 @@ pub enum Input {
     Health(SourceId, Health),
     /// A new pattern set is in force.
     Patterns(Arc<PatternSet>),
+    /// What the census knew when it was last written down: names, but not
+    /// who is there.
+    Census(Arc<Census>),
     /// A person's command.
     Operator(Command),
     /// Time has passed.
@@ -110,6 +116,16 @@ pub enum ChangeKind {
     },
     /// It is over.
     Cleared(Ended),
+    /// Its part was found in another place, or under another name.
+    Moved {
+        /// Where it was.
+        from: String,
+    },
+    /// It turned out to be on the part of another fault of its pattern.
+    Merged {
+        /// That fault's part.
+        into: PartId,
+    },
     /// Its probation is over.
     OffProbation,
     /// Its pattern was removed or disabled.
@@ -126,6 +142,8 @@ impl ChangeKind {
             ChangeKind::Interrupted => "interrupted",
             ChangeKind::Explained { .. } => "explained",
             ChangeKind::Cleared(_) => "cleared",
+            ChangeKind::Moved { .. } => "moved",
+            ChangeKind::Merged { .. } => "merged",
             ChangeKind::OffProbation => "off-probation",
             ChangeKind::Withdrawn => "withdrawn",
         }
@@ -188,6 +206,11 @@ pub struct Ledger {
     causes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
     options: Options,
     table: Table,
+    /// Every part with its names; empty where nobody takes a census.
+    census: Arc<Census>,
+    /// Whether there is a census in this process: only then can a part be
+    /// gone.
+    has_census: bool,
     /// The sources that are up; at start none is.
     up: BTreeSet<SourceId>,
     /// The latest observation of each source, which makes its times
@@ -213,6 +236,8 @@ impl Ledger {
             set,
             options,
             table: Table::default(),
+            census: Arc::default(),
+            has_census: false,
             up: BTreeSet::new(),
             clocks: BTreeMap::new(),
             now: Now::default(),
@@ -241,6 +266,7 @@ impl Ledger {
                 self.up.remove(&id);
             }
             Input::Patterns(set) => self.reload(set),
+            Input::Census(census) => self.take_census(census),
             Input::Operator(command) => {
                 // Whoever wants the answer calls `clear` instead.
                 let _answer = self.obey(command);

@@ -2,6 +2,7 @@
 
 use super::fault::{Ended, Fault, FaultKey, Phase, Told};
 use super::{Change, ChangeKind, Command, Ledger};
+use crate::parts::part::Presence;
 use crate::signal::Truth;
 use crate::time::{Now, show_duration};
 
@@ -16,15 +17,23 @@ impl Ledger {
     /// A sentence that says what to write instead.
     pub fn find(&self, what: &str) -> Result<&Fault, String> {
         let what = what.trim();
-        let named =
-            |f: &&Fault| f.key.id() == what || f.key.to_string() == what;
-        if let Some(fault) = self.faults().find(named) {
-            return Ok(fault);
+        let named = |f: &&Fault| {
+            f.id() == what || f.title() == what || f.key.to_string() == what
+        };
+        let mut all = self.faults().filter(named);
+        if let Some(fault) = all.next() {
+            return match all.next() {
+                None => Ok(fault),
+                Some(other) => Err(format!(
+                    "{what:?} means two faults: {}",
+                    candidates([fault, other].into_iter())
+                )),
+            };
         }
         let raised: Vec<&Fault> = self
             .faults()
             .filter(|f| f.phase.is_raised())
-            .filter(|f| f.key.part.as_str() == what || &*f.key.pattern == what)
+            .filter(|f| &*f.key.pattern == what || is_on(f, what))
             .collect();
         match raised.as_slice() {
             [fault] => Ok(fault),
@@ -73,17 +82,23 @@ impl Ledger {
 
     /// Does what `command` says, without the upkeep around it.
     pub(super) fn obey(&mut self, command: Command) -> Result<String, String> {
-        // `force` overrides the census, which may know that the failed part
-        // is still there; without a census there is nothing to override.
-        let Command::Clear { fault, by, why, replaced, force: _ } = command;
+        let Command::Clear { fault, by, why, replaced, force } = command;
         let found = self.find(&fault)?;
         let (key, phase) = (found.key.clone(), found.phase);
+        let shown = format!("{} ({})", found.title(), found.id());
         let ended = if replaced {
-            Ended::Replaced { told: Some(Told { by, why }) }
+            let here = self.still_here(found);
+            let forced = here.is_some();
+            if let (Some(here), false) = (here, force) {
+                return Err(format!(
+                    "{shown}: {here}; if that is wrong, say --force, which \
+                     is recorded"
+                ));
+            }
+            Ended::Replaced { told: Some(Told { by, why, forced }) }
         } else {
             Ended::Cleared { by, why }
         };
-        let shown = format!("{key} ({})", key.id());
         match phase {
             Phase::Tolerated if self.holds(&key) => {
                 Err(format!("{shown} still holds, by its source"))
@@ -119,7 +134,9 @@ impl Ledger {
 
     /// A warning for the answer when the state that was cleared still holds.
     fn still_holds(&self, key: &FaultKey) -> String {
-        if !self.holds(key) {
+        // The census forgets what a person says was taken out.
+        let gone = self.get(key).and_then(Fault::presence);
+        if !self.holds(key) || gone == Some(Presence::Gone) {
             return String::new();
         }
         let lasting = self.set.get(&key.pattern).map(|p| p.lasting);
@@ -154,9 +171,21 @@ impl Ledger {
     }
 }
 
+/// Whether the fault is on a part of this name: what people call it, its
+/// identity, its serial number, or another of its names.
+fn is_on(fault: &Fault, what: &str) -> bool {
+    let about = fault.about.as_ref();
+    fault.name().as_str() == what
+        || fault.key.part.as_str() == what
+        || about.is_some_and(|about| {
+            about.serial.as_deref() == Some(what)
+                || about.aliases.iter().any(|alias| alias.as_str() == what)
+        })
+}
+
 fn candidates<'a>(faults: impl Iterator<Item = &'a Fault>) -> String {
     let all: Vec<String> =
-        faults.map(|f| format!("{} ({})", f.key.id(), f.key)).collect();
+        faults.map(|f| format!("{} ({})", f.id(), f.title())).collect();
     let more = all.len().saturating_sub(CANDIDATES_SHOWN);
     let mut text = all[..all.len() - more].join(", ");
     if more > 0 {

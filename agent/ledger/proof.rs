@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fault::{Ended, Fault, Phase, Stopwatch};
 use super::table::Row;
+use crate::parts::part::Presence;
 use crate::patterns::set::Proof;
 use crate::signal::{SourceId, Truth};
 use crate::time::{BootId, Uptime};
@@ -23,6 +24,9 @@ pub(super) struct Around<'a> {
     /// Whether faults that it explains as their parent are still there: a
     /// parent is not well before its children are.
     pub has_children: bool,
+    /// Whether it is known which parts are there; `None` where nobody takes
+    /// a census.
+    pub sees_parts: Option<bool>,
 }
 
 /// Whether somebody watches for this fault.
@@ -68,12 +72,24 @@ fn runs(row: &Row, i: usize, around: &Around<'_>) -> bool {
     }
     let is_silent = !around.is_state || row.truth == Truth::False;
     let begun = fault.begun.iter().any(|b| usize::from(*b) == i);
+    let present = is_present(fault, around.sees_parts);
     match fault.clear[i] {
         Proof::Recovered { .. } => begun && row.truth != Truth::True,
-        Proof::Normal(_) => begun && row.truth == Truth::False,
-        Proof::Quiet(_) => is_silent,
-        Proof::Reboot(_) => is_silent && *around.boot != fault.last_boot,
+        Proof::Normal(_) => present && begun && row.truth == Truth::False,
+        Proof::Quiet(_) => present && is_silent,
+        Proof::Reboot(_) => {
+            present && is_silent && *around.boot != fault.last_boot
+        }
         Proof::Replaced => false,
+    }
+}
+
+/// Gone is not well: whether the part is there, so that its silence means
+/// something. One that the census does not count is taken to be.
+fn is_present(fault: &Fault, sees_parts: Option<bool>) -> bool {
+    match (fault.presence(), sees_parts) {
+        (None, _) | (_, None) => true,
+        (Some(presence), Some(sees)) => sees && presence == Presence::Present,
     }
 }
 

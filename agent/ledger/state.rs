@@ -21,10 +21,7 @@ impl Ledger {
         signal: Signal,
         truth: Truth,
     ) {
-        let key = FaultKey {
-            pattern: pattern.name.clone(),
-            part: signal.part.clone(),
-        };
+        let key = self.key_of(pattern, &signal.part);
         if truth != Truth::True {
             return self.state_ceased(&key, truth);
         }

@@ -13,7 +13,7 @@ use crate::signal::{Batch, Effect, Event, Signal, SourceId, Truth};
 use crate::time::Timestamp;
 
 /// How many of the last observations are kept beside the first.
-const LAST_EVIDENCE: usize = 8;
+pub(super) const LAST_EVIDENCE: usize = 8;
 
 /// How many sources a fault waits for; a machine has fewer that could see
 /// the same fault.
@@ -44,6 +44,7 @@ impl Ledger {
                 }
                 Event::Notes { count, .. } => self.stats.notes += count,
                 Event::Gap { lost } => self.stats.lost += lost,
+                Event::Census(census) => self.take_census(census),
             }
         }
     }
@@ -109,10 +110,8 @@ impl Ledger {
         pattern: &Pattern,
         signal: &Signal,
     ) -> Option<FaultKey> {
-        let key = FaultKey {
-            pattern: pattern.name.clone(),
-            part: signal.part.clone(),
-        };
+        let key = self.key_of(pattern, &signal.part);
+        let about = self.census.resolve(&signal.part).map(|f| f.about);
         if self.table.get(&key).is_none() {
             let stage = self.stage_of(pattern);
             let mut fault = new_fault(pattern, key.clone(), signal, stage);
@@ -143,6 +142,9 @@ impl Ledger {
         }
         if !fault.sources.contains(id) && fault.sources.len() < SOURCES_MAX {
             fault.sources.push(id.clone());
+        }
+        if about.is_some() {
+            fault.about = about;
         }
         fault.last_seen = fault.last_seen.max(signal.time);
         fault.suspects.clone_from(&signal.suspects);
@@ -218,10 +220,7 @@ impl Ledger {
         pattern: &Pattern,
         signal: Signal,
     ) {
-        let key = FaultKey {
-            pattern: pattern.name.clone(),
-            part: signal.part.clone(),
-        };
+        let key = self.key_of(pattern, &signal.part);
         let text = fnv1a(signal.text.as_bytes());
         let is_filed = self.get(&key).is_some_and(|fault| {
             fault.history_boot == self.options.boot
@@ -253,13 +252,18 @@ impl Ledger {
 
     /// Belongs to a block: kept with every fault it may be about.
     fn take_evidence(&mut self, pattern: &Pattern, signal: &Signal) {
-        let part = &signal.part;
+        let name = &signal.part;
+        let found = self.census.resolve(name);
+        let part = found.as_ref().map_or(name, |f| &f.identity);
+        let within = found.as_ref().map_or(&[][..], |f| &f.about.within);
         let keys = self.table.keys(|row| {
             let fault = &row.fault;
             fault.component == pattern.component
                 && fault.phase != Phase::Cleared
                 && (part.is_within(&fault.key.part)
-                    || fault.key.part.is_within(part))
+                    || within.contains(&fault.key.part)
+                    || name.is_within(fault.name())
+                    || fault.lies_in(part, name))
         });
         let room = self.table.room();
         for key in keys {
@@ -272,10 +276,11 @@ impl Ledger {
     /// A recovery observation about a part, for the pattern's faults on it
     /// and on parts within it.
     fn take_proof(&mut self, pattern: &Pattern, signal: &Signal, i: u8) {
+        let part = self.key_of(pattern, &signal.part).part;
         let keys: Vec<FaultKey> = self
             .table
             .of(&pattern.name)
-            .filter(|row| row.fault.key.part.is_within(&signal.part))
+            .filter(|row| row.fault.lies_in(&part, &signal.part))
             .map(|row| row.fault.key.clone())
             .collect();
         for key in keys {
@@ -373,6 +378,8 @@ pub(super) fn new_fault(
 ) -> Fault {
     Fault {
         key,
+        filed_as: None,
+        about: None,
         phase: Phase::Tolerated,
         component: pattern.component.clone(),
         base_severity: pattern.severity,
@@ -403,6 +410,7 @@ pub(super) fn new_fault(
         ended: None,
         proof: None,
         explained_by: None,
+        explained_on: None,
         children: Vec::new(),
         filed: false,
         relapses: Default::default(),

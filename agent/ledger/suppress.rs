@@ -42,7 +42,7 @@ impl Ledger {
         let names = self.causes.get(&key.pattern).into_iter().flatten();
         let causes = names
             .flat_map(|name| self.table.of(name))
-            .filter(|row| key.part.is_within(&row.fault.key.part))
+            .filter(|row| fault.lies_in(&row.fault.key.part, row.fault.name()))
             .filter(|row| row.fault.opened.is_some_and(|t| t <= limit));
         let parents = self.parents_of(key);
         // Its parent before others: that is what the parent stands on.

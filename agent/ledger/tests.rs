@@ -2,6 +2,7 @@
 
 mod counting;
 mod folding;
+mod parts;
 mod people;
 mod proving;
 mod random;

@@ -80,6 +80,7 @@ impl Ledger {
             .into_iter()
             .filter(|key| self.has_children(key))
             .collect();
+        let sees_parts = self.sees_parts();
         let mut stopped = Vec::new();
         for row in self.table.iter_mut() {
             let key = &row.fault.key;
@@ -92,6 +93,7 @@ impl Ledger {
                 boot: &self.options.boot,
                 is_state,
                 has_children: parents.contains(key),
+                sees_parts,
             };
             let watched = proof::is_watched(&row.fault, &self.up);
             let mut changed = proof::run(row, now, &around);
@@ -145,7 +147,7 @@ impl Ledger {
             let names = self.causes.get(&key.pattern);
             cause != key
                 && names.is_some_and(|n| n.contains(&cause.pattern))
-                && key.part.is_within(&cause.part)
+                && self.lies_in(key, cause)
         };
         let (second, first): (Vec<_>, Vec<_>) = due
             .iter()

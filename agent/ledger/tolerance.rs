@@ -149,6 +149,30 @@ fn drop_oldest_of_same(window: &mut Window, kept: Option<&str>) -> bool {
     true
 }
 
+/// Adds what was counted for another name of the same part.
+pub(super) fn join(window: &mut Window, other: &Window) {
+    window.counted.extend(other.counted.iter().copied());
+    window.counted.make_contiguous().sort_by_key(|(time, _)| *time);
+    for (value, seen) in &other.values {
+        let known = window.values.entry(value.clone()).or_insert(*seen);
+        *known = (*known).max(*seen);
+    }
+    trim(window);
+    for (value, counted) in &other.same {
+        if window.same.len() < VALUES_MAX || window.same.contains_key(value) {
+            let known = window.same.entry(value.clone()).or_default();
+            known.extend(counted.iter().copied());
+            known.make_contiguous().sort_by_key(|(time, _)| *time);
+        } else {
+            window.dropped += 1;
+        }
+    }
+    window.last_occasion = window.last_occasion.max(other.last_occasion);
+    window.dropped += other.dropped;
+    window.errors = window.errors.saturating_add(other.errors);
+    window.real |= other.real;
+}
+
 /// Whether nothing is counted in it.
 pub(super) fn is_empty(window: &Window) -> bool {
     window.counted.is_empty()
@@ -229,11 +253,16 @@ fn distinct(
     }
     window.last_occasion = Some(at);
     window.values.insert(cut(value).to_owned(), at);
+    trim(window);
+    let limit = limit.min(VALUES_MAX as u64 - 1);
+    window.values.len() as u64 > limit
+}
+
+/// Forgets the values seen longest ago that have no room.
+fn trim(window: &mut Window) {
     while window.values.len() > VALUES_MAX {
         drop_oldest(window);
     }
-    let limit = limit.min(VALUES_MAX as u64 - 1);
-    window.values.len() as u64 > limit
 }
 
 /// The errors of the window as people are told them: exact for the plain

@@ -39,7 +39,7 @@ pub struct Reading {
 }
 
 /// All parts of the machine.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Census {
     /// The boot whose kernel names these are.

@@ -136,15 +136,18 @@ pub fn change(change: &Change) {
             | ChangeKind::Escalated
             | ChangeKind::Interrupted
     );
-    let (relapse, explained_by, proof, why) = details(&change.kind);
+    let about = fault.about.as_ref();
+    let (relapse, explained_by, proof, why) = details(change);
     // A level is part of an event's static description, hence the macro.
     macro_rules! say {
         ($level:expr) => {
             tracing::event!(
                 $level,
-                fault = fault.key.id(),
+                fault = fault.id(),
                 pattern = &*fault.key.pattern,
-                part = fault.key.part.as_str(),
+                part = fault.name().as_str(),
+                place = about.and_then(|a| a.place.as_deref()),
+                serial = about.and_then(|a| a.serial.as_deref()),
                 component = &*fault.component,
                 severity = fault.severity.word(),
                 kind = change.kind.word(),
@@ -169,11 +172,17 @@ pub fn change(change: &Change) {
 
 type Details = (Option<bool>, Option<String>, Option<String>, Option<String>);
 
-fn details(kind: &ChangeKind) -> Details {
-    match kind {
+fn details(change: &Change) -> Details {
+    match &change.kind {
         ChangeKind::Opened { relapse: true } => (Some(true), None, None, None),
-        ChangeKind::Explained { by } => {
-            (None, Some(by.to_string()), None, None)
+        ChangeKind::Explained { .. } => {
+            (None, change.fault.cause(), None, None)
+        }
+        ChangeKind::Moved { from } => {
+            (None, None, None, Some(format!("was in {from}")))
+        }
+        ChangeKind::Merged { into } => {
+            (None, None, None, Some(format!("is the fault on {into}")))
         }
         ChangeKind::Cleared(proof) => {
             (None, None, Some(proof.to_string()), proof.why())

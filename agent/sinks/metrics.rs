@@ -321,7 +321,7 @@ impl Shown {
         let labels = [
             fault.key.pattern.to_string(),
             fault.component.to_string(),
-            fault.key.part.to_string(),
+            fault.name().to_string(),
             fault.severity.word().to_owned(),
         ];
         let raised = fault.phase.is_raised();

@@ -129,7 +129,8 @@ impl Joined {
             }
             Event::Suppressed { .. }
             | Event::Notes { .. }
-            | Event::Gap { .. } => false,
+            | Event::Gap { .. }
+            | Event::Census(_) => false,
         }
     }
 

@@ -52,6 +52,7 @@ pub struct HistoryEntry {
     /// When, RFC 3339 in UTC.
     pub time: String,
     /// What: opened, escalated, recovering, interrupted, explained, cleared,
+    /// moved, merged,
     /// off-probation, withdrawn, or `cloned disk` for a fault that the store
     /// brought from another machine.
     pub change: String,
@@ -61,8 +62,12 @@ pub struct HistoryEntry {
     pub pattern: String,
     /// The component group.
     pub component: String,
-    /// The part.
+    /// The part, as people call it.
     pub part: String,
+    /// Where it sat then.
+    pub place: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
     /// info, warning, error or fatal, after the change.
     pub severity: String,
     /// One sentence.
@@ -71,7 +76,7 @@ pub struct HistoryEntry {
     pub count: u64,
     /// What ended it.
     pub proof: Option<String>,
-    /// Why a person cleared it.
+    /// Why a person cleared it, or where it was before it moved.
     pub why: Option<String>,
     /// The fault that explains it, `pattern part`.
     pub explained_by: Option<String>,
@@ -89,8 +94,14 @@ impl HistoryEntry {
         entry.change = change.kind.word().to_owned();
         match &change.kind {
             ChangeKind::Opened { relapse } => entry.relapse = *relapse,
-            ChangeKind::Explained { by } => {
-                entry.explained_by = Some(by.to_string());
+            ChangeKind::Explained { .. } => {
+                entry.explained_by = change.fault.cause();
+            }
+            ChangeKind::Moved { from } => {
+                entry.why = Some(format!("was in {from}"));
+            }
+            ChangeKind::Merged { into } => {
+                entry.why = Some(format!("is the fault on {into}"));
             }
             ChangeKind::Cleared(proof) => {
                 entry.proof = Some(proof.to_string());
@@ -111,11 +122,14 @@ impl HistoryEntry {
     }
 
     fn about(fault: &Fault) -> HistoryEntry {
+        let about = fault.about.as_ref();
         HistoryEntry {
-            id: fault.key.id(),
+            id: fault.id(),
             pattern: fault.key.pattern.to_string(),
             component: fault.component.to_string(),
-            part: fault.key.part.to_string(),
+            part: fault.name().to_string(),
+            place: about.and_then(|a| a.place.clone()),
+            serial: about.and_then(|a| a.serial.clone()),
             severity: fault.severity.word().to_owned(),
             summary: fault.summary.clone(),
             count: fault.count,

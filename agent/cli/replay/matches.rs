@@ -66,7 +66,10 @@ impl<'a> Matches<'a> {
             Event::Suppressed { pattern, count, .. } => {
                 (pattern, None, count, "evidence")
             }
-            Event::State(..) | Event::Notes { .. } | Event::Gap { .. } => {
+            Event::State(..)
+            | Event::Notes { .. }
+            | Event::Gap { .. }
+            | Event::Census(_) => {
                 return None;
             }
         };

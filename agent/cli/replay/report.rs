@@ -269,7 +269,7 @@ impl<'a> Report<'a> {
             let severity = fault.severity.word();
             table.row([
                 (severity, Ink::of_severity(severity)),
-                (fault.key.part.as_str(), Ink::Bold),
+                (fault.name().as_str(), Ink::Bold),
                 (&fault.summary, Ink::Plain),
                 (&fault.count.to_string(), Ink::Plain),
                 (&show_time(fault.last_seen, relative), Ink::Plain),
@@ -298,7 +298,7 @@ impl<'a> Report<'a> {
         for fault in rest {
             table.row([
                 (fault.phase.word(), Ink::Plain),
-                (fault.key.part.as_str(), Ink::Bold),
+                (fault.name().as_str(), Ink::Bold),
                 (&fault.summary, Ink::Plain),
                 (&fault.count.to_string(), Ink::Plain),
                 (&show_time(fault.last_seen, relative), Ink::Plain),
@@ -361,7 +361,7 @@ fn why(fault: &Fault) -> String {
         Phase::Settling => {
             "raised in seconds, unless its cause appears".to_owned()
         }
-        Phase::Explained => match &fault.explained_by {
+        Phase::Explained => match fault.cause() {
             Some(cause) => format!("explained by {cause}"),
             None => "explained".to_owned(),
         },

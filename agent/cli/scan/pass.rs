@@ -208,7 +208,8 @@ fn time_of(event: &Event) -> Option<Timestamp> {
     match event {
         Event::Match(signal) | Event::State(signal, _) => Some(signal.time),
         Event::Suppressed { time, .. } => Some(*time),
-        Event::Notes { .. } | Event::Gap { .. } => None, // counted by the source
+        // Counted by the source; kept apart.
+        Event::Notes { .. } | Event::Gap { .. } | Event::Census(_) => None,
     }
 }
 

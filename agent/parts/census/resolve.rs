@@ -2,8 +2,12 @@
 //! `disk/2:0:0:0`, `disk/ata4.00` or `pci/0000:3b:00.0` may be one drive.
 
 use super::super::ids::{PartId, is_volatile, wholes};
-use super::super::part::{About, Part};
+use super::super::part::{About, Part, Realm};
 use super::Census;
+
+/// How many other names a fault keeps of its part: a drive has a handful,
+/// and there may be a thousand faults.
+const NAMES_MAX: usize = 8;
 
 /// How many carriers' numbers are remembered for a part without its own.
 const CARRIERS_MAX: usize = 4;
@@ -25,19 +29,16 @@ impl Census {
         }
         if let Some(part) = self.part_of(raw) {
             let mut about = self.about(part);
-            let is_own = raw.kind() == part.name.kind()
-                || *raw == part.identity()
-                || self.index_is_identity(raw);
+            // An address is shown as the kernel wrote it, a number is not.
+            let is_number =
+                *raw == part.identity() && part.address.as_ref() != Some(raw);
+            let is_own = raw.kind() == part.name.kind() || is_number;
             if !is_own {
                 about.name = raw.clone();
             }
             return Some(Found { identity: part.identity(), about });
         }
         self.core(raw)
-    }
-
-    fn index_is_identity(&self, raw: &PartId) -> bool {
-        self.get(raw).is_some_and(|part| part.identity() == *raw)
     }
 
     /// The part that goes by a name, or that a partition is on.
@@ -65,6 +66,18 @@ impl Census {
     /// the disk's identity and the partition, since the next boot may give
     /// its name to another.
     fn filesystem(&self, raw: &PartId) -> Option<Found> {
+        if let Some((part, partition)) = self.named_filesystem(raw) {
+            let mut about = self.about(part);
+            about.within.insert(0, part.identity());
+            let disk = about.name.name();
+            let apart = match disk.ends_with(|c: char| c.is_ascii_digit()) {
+                true if part.realm == Realm::Nvme => "n",
+                true if !partition.is_empty() => "p",
+                _ => "",
+            };
+            about.name = PartId::new(&format!("fs/{disk}{apart}{partition}"));
+            return Some(Found { identity: raw.clone(), about });
+        }
         let disk = |name: &str| {
             let disk = PartId::new(&format!("disk/{name}"));
             self.get(&disk).map(|part| (part, disk))
@@ -92,6 +105,17 @@ impl Census {
         let within = if namespace.is_empty() { partition } else { namespace };
         let identity = format!("fs/{}:{within}", name.name());
         Some(Found { identity: PartId::new(&identity), about })
+    }
+
+    /// The disk and the partition of a filesystem's identity, as made below.
+    fn named_filesystem<'a>(
+        &self,
+        raw: &'a PartId,
+    ) -> Option<(&Part, &'a str)> {
+        let (disk, partition) = raw.name().rsplit_once(':')?;
+        let disk = PartId::new(&format!("disk/{disk}"));
+        let part = self.get(&disk)?;
+        (part.identity() == disk).then_some((part, partition))
     }
 
     /// A logical CPU is filed under its own name, and sits in its socket.
@@ -123,6 +147,7 @@ impl Census {
         let mut aliases = part.aliases.clone();
         aliases.extend(part.address.clone());
         aliases.retain(|alias| *alias != name);
+        aliases.truncate(NAMES_MAX);
         About {
             name,
             owner: part.identity(),
