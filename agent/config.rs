@@ -4,9 +4,11 @@
 //! file: `sample` makes the commented sample from them. Nothing here looks at
 //! the system; `run.rs` does, with what stands here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +198,8 @@ pub struct Sources {
     pub mount: Mount,
     /// The counters of memory errors that the kernel's EDAC drivers keep.
     pub edac: Edac,
+    /// The census of parts.
+    pub inventory: Inventory,
 }
 
 /// The kernel's log.
@@ -290,6 +294,41 @@ impl Default for Mount {
         Mount { enabled: true }
     }
 }
+
+/// The census of parts.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Inventory {
+    /// Whether the census is taken: without it faults are filed under the
+    /// names that the kernel prints, and no part can be missing.
+    pub enabled: bool,
+    /// How often, besides whenever the kernel tells of a device.
+    pub every: Every,
+    /// How many parts there should be: { dimm: 16, nvme: 8 }. Of dimm, cpu,
+    /// disk (nvme included), nvme, nic, gpu, hba, psu; only this machine's
+    /// own hardware is counted.
+    pub expect: BTreeMap<String, u32>,
+    /// The board's labels for what memory controllers print, where the
+    /// firmware does not tell: { "CPU_SrcID#1_MC#0_Chan#2_DIMM#0": P2-DIMMC1 }.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Inventory {
+    fn default() -> Inventory {
+        Inventory {
+            enabled: true,
+            every: Every(Duration::from_secs(300)),
+            expect: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// What `expect` can count.
+pub const EXPECTED: [&str; 8] =
+    ["cpu", "dimm", "disk", "gpu", "hba", "nic", "nvme", "psu"];
 
 /// How the log is written.
 #[derive(
@@ -460,6 +499,15 @@ impl Config {
         {
             let message = format!("glob: {:?} is no path", path.glob);
             return Err(("glob", message));
+        }
+        let expect = &self.sources.inventory.expect;
+        if let Some(what) =
+            expect.keys().find(|what| !EXPECTED.contains(&what.as_str()))
+        {
+            let known = EXPECTED.join(", ");
+            let message =
+                format!("expect: {what:?} is not counted; use one of {known}");
+            return Err(("expect", message));
         }
         if self.sources.kmsg.enabled && self.sources.journal.kernel {
             return Err((

@@ -10,6 +10,7 @@ use crate::forms::form_of;
 use crate::kernel::KernelRecord;
 use crate::ledger::{Change, Input, Ledger, Options};
 use crate::observation::{Source, Value};
+use crate::parts::census::Census;
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::patterns::observed::observe;
 use crate::patterns::set::{PatternSet, Stage};
@@ -56,6 +57,12 @@ impl Drive {
         self.now
     }
 
+    /// Gives names to parts. On this clock they are all looked at.
+    pub fn census(&mut self, census: Arc<Census>) -> Vec<Change> {
+        self.step(Input::Health("inventory".into(), Health::Up));
+        self.step(Input::Census(census))
+    }
+
     /// Lets time pass until `wall`, with a tick wherever something is due. A
     /// time that lies behind changes nothing.
     pub fn advance(&mut self, wall: Timestamp) -> Vec<Change> {
@@ -91,7 +98,11 @@ impl Drive {
         let faults = faults.collect();
         self.boots += 1;
         let set = self.ledger.patterns().clone();
+        let census = self.ledger.census().clone();
         self.ledger = Ledger::new(set, options(self.boots));
+        if census.parts().next().is_some() {
+            self.census(census);
+        }
         self.ledger.restore(self.now, faults);
         changes.extend(self.source_up());
         changes

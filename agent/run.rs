@@ -106,8 +106,10 @@ fn run_logged(
     let hash = keeper.ledger.patterns().hash;
     patterns.watch(hash, sender.clone()).map_err(start_error)?;
     let positions = keeper.positions.clone();
-    let running = sources::start(setups(config), &shared, &positions)
-        .map_err(start_error)?;
+    let setups = setups(config);
+    keeper.desk = setups.iter().find_map(Setup::desk);
+    let running =
+        sources::start(setups, &shared, &positions).map_err(start_error)?;
     tell_manager(&[NotifyState::Ready]);
     // What a panic leaves behind is never looked at again.
     let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -208,6 +210,7 @@ fn assemble(
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
         summed_up: false,
+        desk: None,
     };
     if let Some(loaded) = loaded {
         keeper.restore(now, loaded);
@@ -225,7 +228,7 @@ fn boot_id(root: &Path) -> BootId {
 /// What the configuration says is to be read.
 pub fn setups(config: &Config) -> Vec<Setup> {
     use crate::config::Every;
-    use crate::sources::{Poll, file, journal, kmsg, mount};
+    use crate::sources::{Poll, file, inventory, journal, kmsg, mount};
     let (root, wanted) = (&config.root, &config.sources);
     let mut setups = Vec::new();
     if wanted.kmsg.enabled {
@@ -259,6 +262,13 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     let poll = |every: &Every| Poll { root: root.clone(), every: every.0 };
     if wanted.edac.enabled {
         setups.push(Setup::Edac(poll(&wanted.edac.every)));
+    }
+    if wanted.inventory.enabled {
+        let labels = wanted.inventory.labels.clone();
+        let mut options = inventory::Options::under(root, labels);
+        options.every = wanted.inventory.every.0;
+        options.expect.clone_from(&wanted.inventory.expect);
+        setups.push(Setup::Inventory(options));
     }
     setups
 }

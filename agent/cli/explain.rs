@@ -136,6 +136,9 @@ impl Found<'_> {
         report.headed("what", &fault.summary)?;
         report.more(&standing(fault, now))?;
         report.headed("part", &fault.part)?;
+        for fact in facts(fault) {
+            report.more(&fact)?;
+        }
         for suspect in &fault.suspects {
             report.more(&format!("or {suspect}"))?;
         }
@@ -203,6 +206,38 @@ fn standing(fault: &FaultView, now: Timestamp) -> String {
     format!("{text} [{} {}]", fault.id, fault.pattern)
 }
 
+/// What a technician needs to find the part.
+fn facts(fault: &FaultView) -> Vec<String> {
+    let fact = |name: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("{name} {value}"))
+    };
+    let mut facts: Vec<String> = [
+        fact("in", &fault.place),
+        fact("model", &fault.model),
+        fact("S/N", &fault.serial),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if let Some(word) = fault.attachment.as_deref().filter(|a| *a != "local") {
+        facts.push(format!("{word}: no hardware of this node's own"));
+    }
+    match fault.presence.as_deref() {
+        Some("missing") => facts.push("not present".to_owned()),
+        Some("unknown") => facts.push("whether it is there is unknown".into()),
+        _ => {}
+    }
+    let names: Vec<&str> = fault
+        .aliases
+        .iter()
+        .map(|alias| alias.split_once('/').map_or(&**alias, |(_, n)| n))
+        .collect();
+    if !names.is_empty() {
+        facts.push(format!("also {}", names.join(", ")));
+    }
+    facts
+}
+
 /// What the agent does with it, as far as stage and mode let it.
 fn done(fault: &FaultView) -> String {
     if !is_raised(fault) {
@@ -212,7 +247,8 @@ fn done(fault: &FaultView) -> String {
     if fault.stage != "observe" {
         text.push_str(&format!(", condition {}", fault.condition));
     }
-    if fault.stage == "enforce" && fault.quarantine != "none" {
+    let own = fault.attachment.as_deref().is_none_or(|a| a == "local");
+    if fault.stage == "enforce" && fault.quarantine != "none" && own {
         text.push_str(&format!(", quarantine by {}", fault.quarantine));
     }
     match fault.stage.as_str() {

@@ -156,7 +156,7 @@ pub fn find<'a>(
     if exact.is_some() {
         return Ok(exact);
     }
-    let named = |f: &&FaultView| f.part == what || f.pattern == what;
+    let named = |f: &&FaultView| f.pattern == what || is_on(f, what);
     let mut candidates: Vec<_> = faults.iter().filter(named).collect();
     if candidates.iter().any(|f| is_raised(f)) {
         candidates.retain(|f| is_raised(f));
@@ -177,6 +177,14 @@ pub fn find<'a>(
             )
         }
     }
+}
+
+/// Whether a fault is on a part of this name, identity or serial number.
+fn is_on(fault: &FaultView, what: &str) -> bool {
+    fault.part == what
+        || fault.identity == what
+        || fault.serial.as_deref() == Some(what)
+        || fault.aliases.iter().any(|alias| alias == what)
 }
 
 /// Whether a fault holds: it is active, or its proof is not complete.

@@ -86,6 +86,9 @@ fn play(
 ) -> (Vec<crate::ledger::fault::Fault>, Uptime) {
     let first = pass.events.first().map_or(now, |e| e.time).min(now);
     let mut drive = Drive::new(Arc::clone(set), first);
+    if let Some(census) = &pass.census {
+        drive.census(Arc::clone(census));
+    }
     let mut held = Duration::ZERO;
     for found in &pass.events {
         drive.advance(found.time.min(now));
@@ -114,6 +117,7 @@ fn show(
     let mut table = Table::new(&[
         ("SEVERITY", Fit::Keep),
         ("PART", Fit::Keep),
+        ("PLACE", Fit::Wrap),
         ("WHAT", Fit::Wrap),
         ("COUNT", Fit::Right),
         ("LAST SEEN", Fit::Keep),
@@ -130,12 +134,14 @@ fn show(
         table.row([
             (&fault.severity, ink),
             (&fault.part, Ink::Bold),
+            (&status::place(fault), Ink::Plain),
             (&what, Ink::Plain),
             (&fault.count.to_string(), Ink::Plain),
             (&fault.last_seen, Ink::Plain),
             (&fault.advice, Ink::Plain),
         ]);
     }
+    table.drop_if_unknown("PLACE");
     table.show(out)
 }
 

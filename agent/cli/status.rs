@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::known::{self, Teller, is_raised};
 use super::screen::{Ink, Screen};
-use super::table::{Fit, Table};
+use super::table::{Fit, Table, UNKNOWN};
 use super::{Exit, Global, client, when};
 use crate::clock;
 use crate::view::FaultView;
@@ -90,6 +90,7 @@ fn show(
         ("SEVERITY", Fit::Keep),
         ("STATE", Fit::Keep),
         ("PART", Fit::Keep),
+        ("PLACE", Fit::Wrap),
         ("WHAT", Fit::Wrap),
         ("COUNT", Fit::Right),
         ("LAST SEEN", Fit::Keep),
@@ -104,12 +105,26 @@ fn show(
             (&fault.severity, severity_ink(fault)),
             (&state(fault), Ink::Plain),
             (&fault.part, Ink::Bold),
+            (&place(fault), Ink::Plain),
             (&fault.summary, Ink::Plain),
             (&fault.count.to_string(), Ink::Plain),
             (&last, Ink::Plain),
         ]);
     }
+    table.drop_if_unknown("PLACE");
     table.show(out)
+}
+
+/// Where the part sits, and its serial number, which tells whether it is the
+/// right one.
+pub fn place(fault: &FaultView) -> String {
+    let serial = fault.serial.as_ref().map(|s| format!("S/N {s}"));
+    let words: Vec<&str> =
+        fault.place.iter().chain(&serial).map(String::as_str).collect();
+    match words.is_empty() {
+        true => UNKNOWN.to_owned(),
+        false => words.join(", "),
+    }
 }
 
 /// The worst first.
@@ -137,6 +152,11 @@ pub fn state(fault: &FaultView) -> String {
         text.push_str(", ");
         text.push_str(word);
     };
+    match fault.presence.as_deref() {
+        Some("missing") if is_raised(fault) => add("not present"),
+        Some("unknown") if is_raised(fault) => add("presence unknown"),
+        _ => {}
+    }
     if fault.on_probation {
         add("on probation");
     }

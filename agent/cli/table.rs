@@ -15,6 +15,9 @@ const GAP: usize = 2;
 /// room than that wraps by itself.
 const NARROWEST: usize = 16;
 
+/// What stands where nothing is known.
+pub const UNKNOWN: &str = "-";
+
 /// How a column gives way when the terminal is too narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
@@ -44,6 +47,18 @@ impl Table {
         debug_assert_eq!(N, self.columns.len(), "a cell for each column");
         let safe = |(text, ink): (&str, Ink)| (escape(text).into_owned(), ink);
         self.rows.push(cells.into_iter().map(safe).collect());
+    }
+
+    /// Leaves out a column of which nothing is known in any row.
+    pub fn drop_if_unknown(&mut self, name: &str) {
+        let at = self.columns.iter().position(|(n, _)| *n == name);
+        let Some(at) = at else { return };
+        if self.rows.iter().all(|row| row[at].0 == UNKNOWN) {
+            self.columns.remove(at);
+            for row in &mut self.rows {
+                row.remove(at);
+            }
+        }
     }
 
     /// Whether it has no rows.

@@ -59,7 +59,7 @@ fn write_key(
         };
     }
     match value {
-        Value::Object(fields) => {
+        Value::Object(fields) if !fields.is_empty() => {
             let _ = writeln!(out, "#{indent}{key}:");
             let inner = resolve(schema, property);
             for (key, value) in ordered(fields) {

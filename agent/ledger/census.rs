@@ -145,20 +145,20 @@ impl Ledger {
     fn place(&mut self, key: &FaultKey) {
         let Some(fault) = self.get(key) else { return };
         let Some(about) = &fault.about else { return };
-        if self.census.is_replaced(about) {
-            return self.replaced(key);
-        }
+        let is_replaced = self.census.is_replaced(about);
         let now = self.now_known(fault, about);
-        if now == *about {
-            return;
-        }
+        let is_same = now == *about;
         let moved = about.number.is_some()
             && about.place.is_some()
             && now.place != about.place
             && now.presence == Presence::Present;
         let from = about.place.clone().unwrap_or_default();
         let told = moved && fault.phase.is_raised();
-        if let Some(row) = self.table.get_mut(key) {
+        if is_replaced {
+            // Told under the name by which people know it.
+            self.replaced(key);
+        }
+        if !is_same && let Some(row) = self.table.get_mut(key) {
             row.fault.about = Some(now);
         }
         if told {
@@ -179,7 +179,12 @@ impl Ledger {
         let Some(mut now) = found.map(|found| found.about) else {
             let owner = self.census.get(&about.owner);
             let presence = owner.map_or(Presence::Gone, |p| p.presence);
-            return About { presence, ..about.clone() };
+            // Another part may go by its name by now.
+            let taken = self.census.resolve(&about.name);
+            let taken = taken.is_some_and(|f| f.about.owner != about.owner);
+            let name = if taken { &fault.key.part } else { &about.name };
+            let name = name.clone();
+            return About { name, presence, ..about.clone() };
         };
         // Names that stay are shown as the kernel wrote them.
         let same = now.aliases.contains(&about.name) || now.name == about.name;
@@ -221,12 +226,37 @@ impl Ledger {
         })
     }
 
-    /// The part of a fault if it is gone, so that whoever takes the census
-    /// can forget it when a person clears the fault.
-    pub fn gone_part(&self, key: &FaultKey) -> Option<PartId> {
-        let about = self.get(key)?.about.as_ref()?;
-        (about.presence == Presence::Gone).then(|| about.owner.clone())
+    /// The part that a person's clear of this fault says was taken out or
+    /// replaced, if it is gone: the census then forgets it.
+    pub fn taken_out(&self, key: &FaultKey, replaced: bool) -> Option<PartId> {
+        let fault = self.get(key)?;
+        let about = fault.about.as_ref()?;
+        let is_meant = replaced || is_of_census(fault);
+        let is_gone = about.presence == Presence::Gone;
+        (is_meant && is_gone).then(|| about.owner.clone())
     }
+
+    /// Ends what the census itself says of a part that was taken out.
+    pub(super) fn settle(&mut self, part: &PartId, ended: &Ended) {
+        let of_census = self.table.keys(|row| {
+            let about = row.fault.about.as_ref();
+            is_of_census(&row.fault) && about.is_some_and(|a| a.owner == *part)
+        });
+        for key in of_census {
+            let Some(row) = self.table.get_mut(&key) else { continue };
+            // It will not be told again that it is missing.
+            row.truth = Truth::Unknown;
+            match row.fault.phase {
+                Phase::Tolerated => self.forget(&key),
+                phase if phase.is_raised() => self.end(&key, ended.clone()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_of_census(fault: &Fault) -> bool {
+    fault.sources.iter().any(|source| &**source == SOURCE)
 }
 
 fn mentions(fault: &Fault, key: &FaultKey) -> bool {

@@ -99,29 +99,46 @@ impl Ledger {
         } else {
             Ended::Cleared { by, why }
         };
+        let taken_out = self.taken_out(&key, replaced);
+        let settled = ended.clone();
+        let answer = self.carry_out(&key, phase, &shown, ended)?;
+        if let Some(part) = taken_out {
+            self.settle(&part, &settled);
+        }
+        Ok(answer)
+    }
+
+    fn carry_out(
+        &mut self,
+        key: &FaultKey,
+        phase: Phase,
+        shown: &str,
+        ended: Ended,
+    ) -> Result<String, String> {
+        let on_probation = self.get(key).is_some_and(Fault::on_probation);
         match phase {
-            Phase::Tolerated if self.holds(&key) => {
+            Phase::Tolerated if self.holds(key) => {
                 Err(format!("{shown} still holds, by its source"))
             }
             Phase::Tolerated => {
-                self.forget(&key);
+                self.forget(key);
                 Ok(format!("{shown} was tolerated; its count is forgotten"))
             }
             Phase::Settling => {
                 // Nobody was told that it opened.
-                self.end_quietly(&key, ended);
+                self.end_quietly(key, ended);
                 Ok(format!("{shown} was waiting for its cause; it is over"))
             }
-            Phase::Cleared if found.on_probation() => {
-                self.end_probation(&key, Some(ended));
+            Phase::Cleared if on_probation => {
+                self.end_probation(key, Some(ended));
                 Ok(format!("{shown} was cleared; its probation is over"))
             }
             Phase::Cleared | Phase::Withdrawn => {
                 Err(format!("{shown} is {} already", phase.word()))
             }
             _ => {
-                let again = self.still_holds(&key);
-                self.end(&key, ended);
+                let again = self.still_holds(key);
+                self.end(key, ended);
                 Ok(format!("cleared {shown}{again}"))
             }
         }

@@ -99,6 +99,13 @@ impl Census {
         self
     }
 
+    /// Whether it says the same as another, whenever they were taken.
+    pub fn is_same(&self, other: &Census) -> bool {
+        self.boot == other.boot
+            && self.sockets == other.sockets
+            && self.parts().eq(other.parts())
+    }
+
     /// Forgets a part that is gone, since a person said that it was taken
     /// out; whether it was known and gone.
     pub fn forget(&mut self, identity: &PartId) -> bool {

@@ -151,9 +151,10 @@ pub(super) fn proofs(
         });
     }
     let kinds = p.part.iter().flat_map(|p| &p.value.0);
+    // A part that the source names may be of any kind.
     let serial = kinds
-        .filter_map(|t| t.split_once('/'))
-        .any(|(kind, _)| !WITHOUT_SERIAL.contains(&kind));
+        .map(|t| t.split_once('/'))
+        .any(|t| t.is_none_or(|(kind, _)| !WITHOUT_SERIAL.contains(&kind)));
     if opens && all.is_empty() {
         findings
             .error(raw.place, "the list of proofs is empty".into())

@@ -81,7 +81,12 @@ pub(super) fn parts(
         let good = kind.is_some_and(|k| {
             !k.is_empty() && k.chars().all(|c| c.is_ascii_lowercase())
         });
-        if !good {
+        // A source that decodes names the part itself; what is captured from
+        // text never may.
+        let decoded = taken.messages.is_empty()
+            && matches!(text.as_str(), "{part}" | "{parent}")
+            && taken.names.contains(text.trim_matches(['{', '}']));
+        if !good && !decoded {
             findings
                 .error(raw.place, format!("`{text}` names no kind of part"))
                 .help("write kind/name, such as disk/{dev}");

@@ -20,6 +20,7 @@ use crate::signal::{Batch, Event, Health, Position, SourceId, Truth};
 use crate::sinks::http::Ready;
 use crate::sinks::log;
 use crate::sinks::metrics::Metrics;
+use crate::sources::inventory::{Desk, stored};
 use crate::sources::{PatternsCell, Stats, Unexplained};
 use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
 use crate::time::{BootId, Now, Timestamp, Uptime};
@@ -82,6 +83,8 @@ pub struct Keeper {
     pub pinged: Uptime,
     /// Whether the line that says what runs has been written.
     pub summed_up: bool,
+    /// Where whoever takes the census is asked to forget a part.
+    pub desk: Option<Desk>,
 }
 
 /// Why the loop ended.
@@ -105,6 +108,7 @@ impl Keeper {
         loaded.faults.retain(|stored| self.misses(stored, first));
         let keys: Vec<_> =
             loaded.faults.iter().map(|f| f.key.clone()).collect();
+        self.restore_census(now, &loaded.positions);
         self.ledger.restore(now, loaded.faults);
         for key in keys {
             if let Some(pattern) = self.ledger.patterns().get(&key.pattern) {
@@ -120,6 +124,24 @@ impl Keeper {
         }
         if self.recent.last(1).is_empty() {
             self.recent.add(loaded.history);
+        }
+    }
+
+    /// What parts are called must be known before the first observation,
+    /// and looking for them takes a moment.
+    fn restore_census(
+        &mut self,
+        now: Now,
+        positions: &BTreeMap<SourceId, Position>,
+    ) {
+        let is_taken = self.health.contains_key("inventory");
+        let is_known = self.ledger.census().parts().next().is_some();
+        let position = positions.get("inventory");
+        let census = position.and_then(|p| stored(p, &self.identity.boot));
+        if let Some(census) = census.filter(|_| is_taken && !is_known) {
+            let input = Input::Census(Arc::new(census));
+            let changes = self.ledger.step(now, input);
+            self.tell(changes);
         }
     }
 
@@ -259,8 +281,14 @@ impl Keeper {
     }
 
     fn obey(&mut self, now: Now, command: Command) -> Result<String, String> {
+        let Command::Clear { fault, replaced, .. } = &command;
+        let found = self.ledger.find(fault).ok().map(|f| f.key.clone());
+        let gone = found.and_then(|key| self.ledger.taken_out(&key, *replaced));
         let (changes, answer) = self.ledger.clear(now, command)?;
         self.tell(changes);
+        if let (Some(part), Some(desk)) = (gone, &self.desk) {
+            desk.forget(part);
+        }
         Ok(answer)
     }
 

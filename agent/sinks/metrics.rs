@@ -80,6 +80,7 @@ pub struct Scrape {
 pub struct Metrics {
     registry: Registry,
     fault_active: IntGaugeVec,
+    part_info: IntGaugeVec,
     changes: Bounded,
     matches: Bounded,
     delay: Histogram,
@@ -306,6 +307,8 @@ impl Bounded {
 struct Faults {
     shown: BTreeMap<FaultKey, Shown>,
     with_series: usize,
+    /// The parts that have an info series.
+    parts: BTreeSet<[String; 4]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,6 +317,8 @@ struct Shown {
     labels: [String; 4],
     raised: bool,
     has_series: bool,
+    /// part, place, model, serial; where the census knows the part.
+    part: Option<[String; 4]>,
 }
 
 impl Shown {
@@ -325,7 +330,13 @@ impl Shown {
             fault.severity.word().to_owned(),
         ];
         let raised = fault.phase.is_raised();
-        Shown { labels, raised, has_series: false }
+        let part = fault.about.as_ref().map(|about| {
+            let text = |t: &Option<String>| t.clone().unwrap_or_default();
+            let name = fault.name().to_string();
+            let (place, model) = (text(&about.place), text(&about.model));
+            [name, place, model, text(&about.serial)]
+        });
+        Shown { labels, raised, has_series: false, part }
     }
 
     fn labels(&self) -> [&str; 4] {
@@ -364,6 +375,12 @@ impl Metrics {
                  or recovering, 0 when over.",
                 &["pattern", "component", "part", "severity"],
             ),
+            part_info: maker.gauges(
+                "faultline_part_info",
+                "The parts that faults are on: where they sit and what they \
+                 are.",
+                &["part", "place", "model", "serial"],
+            ),
             changes: Bounded::new(maker.counters(
                 "faultline_fault_changes_total",
                 "Changes of faults, by what they became.",
@@ -392,6 +409,25 @@ impl Metrics {
         let new = fault.map(Shown::of);
         self.show(&mut faults, key, new);
         self.show_overflow(&mut faults);
+        self.show_parts(&mut faults);
+    }
+
+    /// One series for each part that a fault with a series is on: no more
+    /// than there are of those.
+    fn show_parts(&self, faults: &mut Faults) {
+        let with_series = faults.shown.values().filter(|s| s.has_series);
+        let parts: BTreeSet<[String; 4]> =
+            with_series.filter_map(|s| s.part.clone()).collect();
+        for old in faults.parts.difference(&parts) {
+            let labels = old.each_ref().map(String::as_str);
+            // Nothing is left of it either way.
+            let _ = self.part_info.remove_label_values(&labels);
+        }
+        for new in parts.difference(&faults.parts) {
+            let labels = new.each_ref().map(String::as_str);
+            self.part_info.with_label_values(&labels).set(1);
+        }
+        faults.parts = parts;
     }
 
     fn show(&self, faults: &mut Faults, key: &FaultKey, new: Option<Shown>) {

@@ -18,6 +18,7 @@ pub mod file_tail;
 mod file_watch;
 pub mod forward;
 mod guard;
+pub mod inventory;
 pub mod journal;
 pub mod journal_entry;
 pub mod kmsg;
@@ -38,6 +39,7 @@ pub mod tally;
 pub mod text;
 mod text_header;
 pub mod tree;
+mod uevent;
 pub mod unexplained;
 
 use std::sync::Arc;
@@ -91,6 +93,11 @@ pub const SOURCES: &[Spec] = &[
               /sys/devices/system/edac",
         needs: "an EDAC driver for the platform",
     },
+    Spec {
+        source: Source::Inventory,
+        doc: "the census of parts, from /sys and the firmware's tables",
+        needs: "root for the firmware's tables (memory modules, slots)",
+    },
 ];
 
 /// A source with its checked configuration: what the supervisor runs.
@@ -106,6 +113,8 @@ pub enum Setup {
     Mount(mount::Options),
     /// Counters of memory errors.
     Edac(Poll),
+    /// The census of parts.
+    Inventory(inventory::Options),
 }
 
 impl Setup {
@@ -117,6 +126,15 @@ impl Setup {
             Setup::File(_) => Source::File,
             Setup::Mount(_) => Source::Mount,
             Setup::Edac(_) => Source::Edac,
+            Setup::Inventory(_) => Source::Inventory,
+        }
+    }
+
+    /// Where whoever takes the census, if this does, is asked to forget.
+    pub fn desk(&self) -> Option<inventory::Desk> {
+        match self {
+            Setup::Inventory(options) => Some(options.desk.clone()),
+            _ => None,
         }
     }
 
@@ -133,6 +151,7 @@ impl Setup {
             Setup::File(options) => file::run(options, context),
             Setup::Mount(options) => mount::run(options, context),
             Setup::Edac(options) => edac::run(options, context),
+            Setup::Inventory(options) => inventory::run(options, context),
         }
     }
 }

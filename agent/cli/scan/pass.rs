@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::clock;
 use crate::config::Config;
 use crate::observation::Source;
+use crate::parts::census::Census;
 use crate::patterns::set::PatternSet;
 use crate::queue::{Message, queue};
 use crate::signal::{Event, Health, SourceId};
@@ -93,6 +94,8 @@ pub struct Pass {
     pub events: Vec<Found>,
     /// How each source went, in the order of the table of sources.
     pub readings: Vec<Reading>,
+    /// The census of parts, if one was taken.
+    pub census: Option<Arc<Census>>,
 }
 
 /// Lets every source read once.
@@ -140,7 +143,8 @@ pub fn pass(config: &Config, set: &Arc<PatternSet>) -> anyhow::Result<Pass> {
         }
     }
     gathered.events.sort_by_key(|found| found.time);
-    Ok(Pass { events: gathered.events, readings })
+    let census = gathered.census;
+    Ok(Pass { events: gathered.events, readings, census })
 }
 
 fn reading(
@@ -172,6 +176,7 @@ fn reading(
 struct Gathered {
     events: Vec<Found>,
     health: BTreeMap<SourceId, Health>,
+    census: Option<Arc<Census>>,
 }
 
 /// Takes everything until all sources have ended.
@@ -191,6 +196,10 @@ fn gather(receiver: &Receiver<Message>) -> Gathered {
             }
             Message::Batch(batch) => {
                 for event in batch.events {
+                    if let Event::Census(census) = event {
+                        gathered.census = Some(census);
+                        continue;
+                    }
                     let Some(time) = time_of(&event) else { continue };
                     if gathered.events.len() < EVENTS_MAX {
                         let source = batch.source;

@@ -148,6 +148,11 @@ fn another_disk_in_the_bay_is_the_proof_replaced() {
     assert_eq!(fault.phase, Phase::Cleared);
     assert_eq!(fault.proof.as_ref().unwrap().to_string(), "replaced");
     assert!(!fault.on_probation());
+    assert_eq!(fault.title(), "bad disk/sda");
+    // The new one may get the old one's name.
+    place.look(vec![disk("sda", "ZC1NEW", 0), disk("sdb", "ZC1A1", 1)]);
+    let fault = place.world.fault("bad", part);
+    assert_eq!(fault.title(), "bad disk/sn:ZC1A0");
 }
 
 #[test]
@@ -329,4 +334,33 @@ fn a_restart_of_the_agent_changes_nothing_about_parts() {
     place.world.pass("3h");
     let phase = place.world.phase("bad", "disk/sn:ZC1A0");
     assert_eq!(phase, Some(Phase::Active), "nobody has looked yet");
+}
+
+#[test]
+fn what_a_person_says_was_taken_out_is_not_missing() {
+    for replaced in [false, true] {
+        let mut missing = pattern("missing");
+        missing.source = crate::observation::Source::Inventory;
+        missing.clear = vec![Proof::Normal(time("2m")), Proof::Replaced];
+        let mut place = Place::new(vec![]);
+        place.world = World::new(vec![missing, pattern("bad")]);
+        place.world.health("inventory", true);
+        place.look(two());
+        place.world.see("bad", "disk/sda");
+        place.look(vec![disk("sdb", "ZC1A1", 1)]);
+        let part = "disk/sn:ZC1A0";
+        let signal = place.world.signal("missing", part);
+        let gone = Event::State(signal, Truth::True);
+        place.world.events_of("inventory", vec![gone]);
+        // Only the census's own fault, or the claim of a replacement, says
+        // that it was taken out.
+        let what = if replaced { "bad disk/sda" } else { "missing disk/sda" };
+        let answer = place.world.clear(what, replaced);
+        assert!(answer.starts_with("cleared"), "{answer}");
+        place.census.forget(&PartId::new(part));
+        place.look(vec![disk("sdb", "ZC1A1", 1)]);
+        place.world.pass("1h");
+        let phase = place.world.phase("missing", part);
+        assert_eq!(phase, Some(Phase::Cleared), "replaced: {replaced}");
+    }
 }

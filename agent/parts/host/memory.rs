@@ -34,15 +34,28 @@ pub(super) fn read(look: &Look<'_>, labels: &Labels, reading: &mut Reading) {
 /// The modules that the firmware tells of.
 fn modules(look: &Look<'_>) -> Vec<Part> {
     let memory = &look.tables.memory;
-    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
-    for module in memory {
-        *names.entry(module.locator.as_deref().unwrap_or("")).or_insert(0) += 1;
-    }
+    let of = |label: fn(&Memory) -> &Option<String>| {
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        for module in memory {
+            *names
+                .entry(label(module).as_deref().unwrap_or(""))
+                .or_insert(0) += 1;
+        }
+        names
+    };
+    let (locators, banks) = (of(|m| &m.locator), of(|m| &m.bank));
     let mut parts = Vec::new();
     for (at, module) in memory.iter().enumerate() {
         let locator = module.locator.as_deref().unwrap_or("");
-        let alone = names.get(locator).is_some_and(|n| *n == 1);
-        parts.push(part(look, module, at, alone));
+        let alone = locators.get(locator).is_some_and(|n| *n == 1);
+        let mut part = part(look, module, at, alone);
+        // Some lines name the bank alone; it may hold one module.
+        if let Some(bank) = &module.bank
+            && banks.get(bank.as_str()) == Some(&1)
+        {
+            part.alias(PartId::new(&format!("dimm/{bank}")));
+        }
+        parts.push(part);
     }
     parts
 }
