@@ -163,3 +163,56 @@ fn any_bytes_on_standard_input_are_decoded_or_refused() {
     let ran = run_with(dir.path(), &["decode"], &bytes);
     assert_eq!(ran.status, 3, "{ran:?}");
 }
+
+const DECODED: &str = r#"
+version: 1
+component: cpu
+patterns:
+  - name: mine-decoded
+    summary: "{error}"
+    severity: fatal
+    source: mce
+    where: { severity: fatal }
+    part: "cpu/socket{socket}"
+    clear: [{ reboot: 24h }]
+    advice: "Look."
+    examples:
+      - observation: { severity: fatal, socket: 1 }
+        gives: { part: cpu/socket1 }
+      - observation: { severity: srao, socket: 1 }
+        gives: nothing
+"#;
+
+/// `pattern part count` of every fault of a replay.
+fn faults(args: &[&str], log: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [&["replay", "--json"], args].concat();
+    let ran = run_with(dir.path(), &args, log.as_bytes());
+    let json: Value = serde_json::from_str(&ran.out).unwrap();
+    let shown = json["faults"].as_array().unwrap().iter().map(|f| {
+        let text = |name: &str| f[name].as_str().unwrap().to_owned();
+        format!("{} {} {}", text("pattern"), text("part"), f["count"])
+    });
+    shown.collect()
+}
+
+#[test]
+fn a_replayed_machine_check_is_one_fault() {
+    let log = fixture("skylake.dmesg")
+        .replace("8c00004000010090", "be00000000800400");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine.yaml"), DECODED).unwrap();
+    let mine = ["--patterns", dir.path().to_str().unwrap()];
+    let of_checks = |all: Vec<String>| -> Vec<String> {
+        let about = |f: &String| f.contains("mce") || f.contains("mine");
+        all.into_iter().filter(about).collect()
+    };
+    let got = of_checks(faults(&mine, &log));
+    assert!(got.contains(&"mine-decoded cpu/socket1 1".to_owned()), "{got:?}");
+    let by_text = |f: &&String| f.starts_with("cpu-mce-uncorrected");
+    assert_eq!(got.iter().filter(by_text).count(), 0, "{got:?}");
+    // Twice is two.
+    let twice = format!("{log}{log}");
+    let got = of_checks(faults(&mine, &twice));
+    assert!(got.contains(&"mine-decoded cpu/socket1 2".to_owned()), "{got:?}");
+}

@@ -13,6 +13,9 @@ mod harness;
 use std::collections::BTreeMap;
 use std::fs;
 
+use faultline::decode::block::Assembler;
+use faultline::decode::mce::{Unit, decode};
+use faultline::time::Timestamp;
 use serde_json::Value;
 
 /// Lines of `faults.jsonl`, by their beginning and label, that are not recognised as
@@ -244,4 +247,33 @@ fn nothing_opens_on_a_benign_line() {
     }
     println!("benign: {} lines, {} open a fault", lines.len(), opened.len());
     assert!(opened.is_empty(), "{}", opened.join("\n"));
+}
+
+/// The unit and the smallest part that a line's machine check is of, if it
+/// is the first line of one.
+fn decoded(text: &str) -> Option<(Unit, String)> {
+    let mut all = Assembler::default();
+    let mut blocks = Vec::new();
+    all.feed(Timestamp(0), b"", text.as_bytes(), &mut blocks);
+    all.end(&mut blocks);
+    let got = decode(&blocks.pop()?.registers);
+    Some((got.unit, got.parts[0].clone()))
+}
+
+#[test]
+fn every_machine_check_decodes_to_what_the_corpus_says_it_is_of() {
+    let mut seen = 0;
+    for line in corpus("faults.jsonl") {
+        let Some((unit, part)) = decoded(&line.text) else { continue };
+        seen += 1;
+        let memory = line.label == "memory";
+        assert_eq!(unit == Unit::Memory, memory, "{}: {part}", line.text);
+        if let Some(component) = &line.component {
+            assert_eq!(part, format!("cpu/{component}"), "{}", line.text);
+        }
+    }
+    assert!(seen >= 6, "only {seen} machine checks");
+    for line in corpus("benign.jsonl") {
+        assert_eq!(decoded(&line.text), None, "{}", line.text);
+    }
 }

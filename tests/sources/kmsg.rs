@@ -295,14 +295,14 @@ fn a_record_longer_than_the_buffer_is_counted_and_the_next_one_is_read() {
 }
 
 /// A FIFO whose every write is one read.
-struct Packets {
+pub struct Packets {
     _dir: tempfile::TempDir,
     path: PathBuf,
     writer: File,
 }
 
 impl Packets {
-    fn new() -> Packets {
+    pub fn new() -> Packets {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("kmsg");
         let mode = nix::sys::stat::Mode::S_IRWXU;
@@ -318,11 +318,11 @@ impl Packets {
         Packets { _dir: dir, path, writer }
     }
 
-    fn write(&mut self, raw: &str) {
+    pub fn write(&mut self, raw: &str) {
         self.writer.write_all(raw.as_bytes()).unwrap();
     }
 
-    fn options(&self) -> Options {
+    pub fn options(&self) -> Options {
         Options { path: self.path.clone(), ..Options::under(Path::new("/")) }
     }
 }

@@ -9,6 +9,7 @@ mod file;
 mod host_dir;
 mod journal;
 mod kmsg;
+mod mce_text;
 mod mount;
 #[path = "../not_run/mod.rs"]
 mod not_run;
