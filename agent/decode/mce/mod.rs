@@ -121,6 +121,11 @@ fn unit(registers: &Registers, code: &Code) -> Unit {
     }
     if let Some(bank) = smca::of(registers) {
         return match bank.unit {
+            Unit::Core if smca::is_watchdog(bank, code.model) => Unit::Timer,
+            // No cache has a reserved level: such a code says nothing.
+            Unit::Core if code.level == Some(words::Level::Reserved) => {
+                Unit::Core
+            }
             // A core's unit reports its caches and buffers by the code.
             Unit::Core => by_code(code.kind, Unit::Core),
             unit => unit,

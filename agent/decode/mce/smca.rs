@@ -116,6 +116,11 @@ pub fn csrow(synd: u64) -> u8 {
 /// DRAM ECC error, of a memory controller bank.
 pub const DRAM_ECC: u16 = 0;
 
+/// Whether it is the execution unit's watchdog: a core made no progress.
+pub fn is_watchdog(bank: &Bank, code: u16) -> bool {
+    bank.name.short == "EX" && code == 0
+}
+
 /// What an extended code says, where it helps a person to judge.
 pub fn extended(short: &str, code: u16) -> Option<&'static str> {
     let words: &[&str] = match short {
@@ -152,7 +157,7 @@ pub fn extended(short: &str, code: u16) -> Option<&'static str> {
             "ECC error in the data",
             "hardware assertion",
         ],
-        "EX" => &["watchdog timeout: a core made no progress"],
+        "EX" => &["watchdog timeout"],
         "NBIO" => &[
             "ECC or parity error",
             "PCIe error",

@@ -48,7 +48,10 @@ pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
         },
         Kind::MemoryCache => "error of memory used as a cache".into(),
         _ if unit == Unit::Memory => "memory error".into(),
-        Kind::Cache | Kind::Hierarchy => {
+        _ if unit == Unit::Timer => {
+            "internal timer error: a core made no progress".into()
+        }
+        Kind::Cache | Kind::Hierarchy if unit == Unit::Cache => {
             let side = transaction(code.transaction);
             let text = format!("error in the {level} {side} cache");
             let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -67,7 +70,6 @@ pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
         }
         Kind::Bus => "bus or interconnect error".into(),
         Kind::Io => "I/O error seen by the processor".into(),
-        Kind::Timer => "internal timer error: a core made no progress".into(),
         Kind::Internal => "internal error of the processor".into(),
         Kind::InternalParity => "internal parity error".into(),
         Kind::MicrocodeRom => "parity error in the microcode ROM".into(),
@@ -75,6 +77,9 @@ pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
         Kind::Redundancy => "functional redundancy check error".into(),
         Kind::SmmCode => "code access outside SMM's memory".into(),
         Kind::Unclassified => "unclassified error".into(),
+        Kind::Cache | Kind::Hierarchy | Kind::Timer => {
+            "error of a processor core".into()
+        }
         Kind::None | Kind::Unknown => match unit {
             Unit::Unknown => "error of unknown kind".into(),
             unit => format!("{} error", unit.word()),

@@ -111,3 +111,23 @@ fn places_are_told_in_words() {
     );
     assert_eq!(decode(&intel(1 << 63)).place_in_words(), "unknown");
 }
+
+#[test]
+fn a_cores_watchdog_is_no_cache() {
+    let of = |ipid| {
+        let registers =
+            Registers { cpu: Some(2), ..smca(ipid, 0xbea0_0000_0000_0108) };
+        let got = decode(&registers);
+        (got.unit, got.parts[0].clone(), got.summary)
+    };
+    let (unit, part, summary) = of(0x0005_00b0_0000_0000);
+    assert_eq!((unit, &part[..]), (Unit::Timer, "cpu/cpu2"));
+    assert_eq!(
+        summary,
+        "fatal internal timer error: a core made no progress (EX: execution \
+         unit): watchdog timeout"
+    );
+    let (unit, part, summary) = of(0x0001_00b0_0000_0000);
+    assert_eq!((unit, &part[..]), (Unit::Core, "cpu/cpu2"));
+    assert!(summary.starts_with("fatal error of a processor core"));
+}
