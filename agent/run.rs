@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -101,10 +101,10 @@ fn run_logged(
 ) -> Result<(), Error> {
     let (sender, queue) = queue();
     let (mut keeper, shared, patterns) = assemble(config, &sender)?;
-    serve(config, &keeper, &shared, log)?;
-    wait_for_signals(signals, sender.clone()).map_err(start_error)?;
+    let socket = serve(config, &keeper, &shared, log)?;
     let hash = keeper.ledger.patterns().hash;
-    patterns.watch(hash, sender.clone()).map_err(start_error)?;
+    let look = patterns.watch(hash, sender.clone()).map_err(start_error)?;
+    wait_for_signals(signals, sender.clone(), look).map_err(start_error)?;
     let positions = keeper.positions.clone();
     let setups = setups(config);
     keeper.desk = setups.iter().find_map(Setup::desk);
@@ -116,6 +116,9 @@ fn run_logged(
         keeper.run(&queue, None);
         end(&mut keeper, &queue, &sender, running);
     }));
+    if let Some(socket) = socket {
+        socket.remove();
+    }
     worked.map_err(|_| Error::Panicked)
 }
 
@@ -279,13 +282,13 @@ fn tell_manager(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
-/// Binds what is to be served and starts serving.
+/// Binds what is to be served and starts serving; the socket's file.
 fn serve(
     config: &Config,
     keeper: &Keeper,
     shared: &Shared,
     log: &Log,
-) -> Result<(), Error> {
+) -> Result<Option<socket::Bound>, Error> {
     let tcp = config.listen.0.map(http::bind).transpose();
     let tcp = tcp.map_err(|e| {
         Error::Start(format!("{e}; choose another with --listen or listen:"))
@@ -302,6 +305,7 @@ fn serve(
             None
         }
     };
+    let bound = unix.as_ref().map(|_| socket::Bound::of(&config.socket));
     let agent = Agent {
         queue: shared.queue.clone(),
         metrics: Arc::clone(&keeper.metrics),
@@ -314,31 +318,44 @@ fn serve(
         ready: keeper.ready.clone(),
         long: Default::default(),
     };
-    http::start(Listeners { tcp, unix }, Arc::new(agent)).map_err(start_error)
+    http::start(Listeners { tcp, unix }, Arc::new(agent))
+        .map_err(start_error)?;
+    Ok(bound)
 }
 
 fn block_signals() -> nix::Result<SigSet> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGHUP);
     signals.thread_block()?;
     Ok(signals)
 }
 
-/// Starts the thread that turns the first signal into an orderly end, and
-/// the second into an end.
+/// Starts the thread that turns SIGHUP into a look at the pattern files, the
+/// first other signal into an orderly end, and the second into an end.
 fn wait_for_signals(
     signals: SigSet,
     sender: SyncSender<Message>,
+    look: Sender<()>,
 ) -> std::io::Result<()> {
     let builder = std::thread::Builder::new().name("signals".into());
+    let next = move || loop {
+        let signal = signals.wait().ok()?;
+        if signal != Signal::SIGHUP {
+            return Some(signal);
+        }
+        tracing::info!("SIGHUP: looking at the pattern files");
+        // The thread that looks ends only with the ledger's.
+        let _ = look.send(());
+    };
     builder.spawn(move || {
-        let Ok(signal) = signals.wait() else { return };
+        let Some(signal) = next() else { return };
         tracing::info!(signal = signal.as_str(), "stopping");
         tell_manager(&[NotifyState::Stopping]);
         // A ledger that is gone has nothing left to end.
         let _ = sender.send(Message::Shutdown);
-        if signals.wait().is_ok() {
+        if next().is_some() {
             std::process::exit(1);
         }
     })?;

@@ -1,7 +1,7 @@
 //! Watching the directories of pattern files.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
@@ -17,6 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Tells when something in the directories may have changed.
 pub struct Watch {
     events: Receiver<()>,
+    waker: Sender<()>,
     watcher: Option<notify::RecommendedWatcher>,
     dirs: Vec<PathBuf>,
     watched: Vec<PathBuf>,
@@ -25,15 +26,21 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch; what cannot be watched is looked at now and then.
     pub fn new(dirs: Vec<PathBuf>) -> Watch {
-        let (tx, events) = channel();
+        let (waker, events) = channel();
+        let tx = waker.clone();
         let watcher = notify::recommended_watcher(move |_event| {
             // The receiver is gone only when the agent is ending.
             let _ = tx.send(());
         });
-        let mut watch =
-            Watch { events, watcher: watcher.ok(), dirs, watched: vec![] };
+        let (watcher, watched) = (watcher.ok(), Vec::new());
+        let mut watch = Watch { events, waker, watcher, dirs, watched };
         watch.cover();
         watch
+    }
+
+    /// What makes [`Watch::wait`] return at once.
+    pub fn waker(&self) -> Sender<()> {
+        self.waker.clone()
     }
 
     /// Watches each directory that exists and is not watched yet.
@@ -52,13 +59,10 @@ impl Watch {
     /// Waits until something may have changed, or it is time to look.
     pub fn wait(&mut self) {
         self.cover();
-        match self.events.recv_timeout(LOOK_EVERY) {
-            Ok(()) => while self.events.recv_timeout(DEBOUNCE).is_ok() {},
-            Err(RecvTimeoutError::Timeout) => {}
-            // Without a watcher there are no events; look now and then.
-            Err(RecvTimeoutError::Disconnected) => {
-                std::thread::sleep(LOOK_EVERY);
-            }
+        // Without an event, also where there is no watcher, it is looked now
+        // and then; the waker keeps the channel open.
+        if self.events.recv_timeout(LOOK_EVERY).is_ok() {
+            while self.events.recv_timeout(DEBOUNCE).is_ok() {}
         }
     }
 }

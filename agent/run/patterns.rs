@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_notify::NotifyState;
@@ -176,7 +176,7 @@ impl Patterns {
     }
 
     /// Starts the thread that puts changed files in force; `hash` is that of
-    /// the set in force.
+    /// the set in force. What it returns makes it look at once.
     ///
     /// # Errors
     /// The thread can't be made.
@@ -184,9 +184,10 @@ impl Patterns {
         mut self,
         hash: u64,
         queue: SyncSender<Message>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<Sender<()>> {
         let builder = std::thread::Builder::new().name("patterns".into());
         let mut watch = Watch::new(self.directories.clone());
+        let waker = watch.waker();
         let mut hash = hash;
         builder.spawn(move || {
             // Not before: a disk that hangs must not delay the start.
@@ -202,7 +203,7 @@ impl Patterns {
                 watch.wait();
             }
         })?;
-        Ok(())
+        Ok(waker)
     }
 
     /// Loads again; the set, if it is another.

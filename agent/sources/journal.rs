@@ -5,10 +5,10 @@
 //! records. Where it is not, they are presented as kernel text; an entry is
 //! the kernel's by `_TRANSPORT=kernel`, which only journald can write.
 
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read};
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
+use std::process::ChildStdout;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::file_lines::Lines;
 use super::forward;
 use super::guard::guarded;
+use super::journal_child::{Running, command, no_journal, stderr};
 use super::journal_entry::Entry;
 use super::mce_text::{Blocks, Printed};
 use super::stop::{Woken, wait};
@@ -45,15 +46,6 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// A journalctl that has not ended after so long will follow.
 const STARTED: Duration = Duration::from_secs(1);
-
-/// How much of journalctl's complaints is looked at when it has failed: a
-/// pipe's worth.
-const SAID_MAX: u64 = 64 * 1024;
-
-/// The fields that are asked for; the others are most of an entry.
-const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,\
-    SYSLOG_IDENTIFIER,_TRANSPORT,_SOURCE_REALTIME_TIMESTAMP,_BOOT_ID,\
-    _KERNEL_SUBSYSTEM,_KERNEL_DEVICE";
 
 /// How the journal is read.
 #[derive(Clone, Debug)]
@@ -140,95 +132,6 @@ fn read(
         tracing::warn!(reason = %why, "the journal's position is lost");
     }
     result
-}
-
-/// Why there is nothing to follow, if so.
-fn no_journal(options: &Options) -> Option<String> {
-    let system = ["/run/log/journal", "/var/log/journal"].map(Path::new);
-    let directories = match &options.directory {
-        Some(directory) => vec![directory.as_path()],
-        None => system.to_vec(),
-    };
-    // A directory for each machine id, and journals in it; or journals at
-    // once, below `-D`.
-    let filled = |path: &&Path| {
-        path.read_dir().is_ok_and(|mut entries| entries.next().is_some())
-    };
-    if directories.iter().any(filled) {
-        return None;
-    }
-    let names = directories.iter().map(|p| p.display().to_string());
-    let names = names.collect::<Vec<_>>().join(" and ");
-    Some(format!("there is no journal in {names}"))
-}
-
-fn command(options: &Options, cursor: Option<String>, follow: bool) -> Command {
-    let mut command = Command::new(&options.journalctl);
-    command.args(["--output=json", "--no-pager", "--all", FIELDS]);
-    if let Some(directory) = &options.directory {
-        command.arg("--directory").arg(directory);
-    }
-    if follow {
-        command.arg("--follow");
-    }
-    match cursor {
-        Some(cursor) => {
-            command.arg(format!("--after-cursor={cursor}"));
-            command.arg("--no-tail")
-        }
-        None if !follow => command.arg("--boot"),
-        // The kernel's log is read from the boot on, as from /dev/kmsg.
-        None if options.kernel => command.args(["--boot", "--no-tail"]),
-        None => command.arg("--lines=0"),
-    };
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped());
-    command
-}
-
-/// A pipe for what journalctl complains of. Nobody reads it while journalctl
-/// runs, so what has no room is dropped: a journal on a dying disk makes
-/// thousands of complaints, and must not make journalctl wait.
-fn stderr() -> std::io::Result<(PipeReader, PipeWriter)> {
-    let (reader, writer) = std::io::pipe()?;
-    let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
-    fcntl(&writer, nonblocking)?;
-    Ok((reader, writer))
-}
-
-/// A child that does not outlive its reader, and what it says on its
-/// standard error.
-struct Running {
-    child: Child,
-    said: PipeReader,
-}
-
-impl Running {
-    /// Why it ended: its status, and what it last said.
-    fn ended(&mut self) -> Result<(), Failure> {
-        let status = self.child.wait();
-        let status = status
-            .map_err(|e| Failure::of("failed to wait for journalctl", &e))?;
-        if status.success() {
-            return Ok(());
-        }
-        let mut said = Vec::new();
-        // Without it the status has to say it all. A grandchild may hold the
-        // other end open, hence no wait for its end.
-        if fcntl(&self.said, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).is_ok() {
-            let _ = (&self.said).take(SAID_MAX).read_to_end(&mut said);
-        }
-        let said = String::from_utf8_lossy(&said);
-        let last = said.trim().lines().last().unwrap_or("it said nothing");
-        Err(Failure(format!("journalctl ended with {status}: {last}")))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Takes the entries that the child prints.

@@ -20,6 +20,7 @@ pub mod forward;
 mod guard;
 pub mod inventory;
 pub mod journal;
+mod journal_child;
 pub mod journal_entry;
 pub mod kmsg;
 pub mod kmsg_cont;

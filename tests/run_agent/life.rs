@@ -347,3 +347,68 @@ fn the_service_manager_is_told_that_it_is_ready_alive_and_stopping() {
     hear("STOPPING=1");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn an_end_leaves_no_socket_and_a_hangup_ends_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let agent = Agent::start(directory.path(), NOTHING);
+    agent.log_line("faultline runs");
+    signal(&agent.child, Signal::SIGHUP);
+    agent.log_line("SIGHUP: looking at the pattern files");
+    signal(&agent.child, Signal::SIGHUP);
+    agent.log_line("SIGHUP: looking at the pattern files");
+    assert_eq!(agent.get("/healthz").0, 200);
+    let socket = directory.path().join("run/f.sock");
+    assert!(socket.exists());
+    assert_eq!(agent.stop(), Some(0));
+    assert!(!socket.exists());
+}
+
+/// Whether a process runs; one that nobody has waited for does not.
+fn runs(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn a_killed_agent_leaves_no_journalctl_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    fs::create_dir_all(dir.join("var/log/journal/machine")).unwrap();
+    let fake = dir.join("journalctl");
+    let script = format!(
+        "#!/bin/sh\necho $$ > {0}/p && mv {0}/p {0}/pid\nexec sleep 1000\n",
+        dir.display()
+    );
+    fs::write(&fake, script).unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&fake, open).unwrap();
+    let more = format!(
+        "root: {}\nsources:\n  kmsg: {{ enabled: false }}\n  \
+         mount: {{ enabled: false }}\n",
+        dir.display()
+    );
+    let config = write_config(dir, &crate::support::free_address(), &more);
+    let path = std::env::var("PATH").unwrap();
+    let mut child = command(&config)
+        .env("PATH", format!("{}:{path}", dir.display()))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let wait = |what: &dyn Fn() -> bool| {
+        for _ in 0..PATIENCE.as_millis() / 20 {
+            if what() {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        false
+    };
+    assert!(wait(&|| dir.join("pid").exists()), "journalctl never ran");
+    let pid = fs::read_to_string(dir.join("pid")).unwrap().trim().to_owned();
+    assert!(runs(&pid));
+    signal(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    assert!(wait(&|| !runs(&pid)), "journalctl {pid} runs on");
+}

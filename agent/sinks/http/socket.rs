@@ -6,7 +6,9 @@
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
+};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -90,6 +92,35 @@ pub fn bind(
     fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok((listener, gate))
+}
+
+/// The file of a socket that is ours.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    path: PathBuf,
+    /// Its device and inode.
+    identity: Option<(u64, u64)>,
+}
+
+impl Bound {
+    /// The socket that was just bound at `path`.
+    pub fn of(path: &Path) -> Bound {
+        let path = path.to_owned();
+        Bound { identity: identity(&path), path }
+    }
+
+    /// Removes it, unless it is another's by now.
+    pub fn remove(&self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // Whoever starts next replaces what can't be removed.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 /// Removes a socket that nobody listens on.
