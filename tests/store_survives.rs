@@ -343,3 +343,26 @@ fn the_history_is_bounded() {
     let all = store::read_history(directory.path(), 20_000).unwrap();
     assert_eq!(all.len() as u64, store::HISTORY_ROWS);
 }
+
+#[test]
+fn a_store_that_another_process_locks_for_a_moment_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(3));
+    assert!(store.close(PATIENCE));
+    // As after a kill, while somebody else takes up what was left.
+    let path = directory.path().join(store::FILE);
+    let other = rusqlite::Connection::open(path).unwrap();
+    other.pragma_update(None, "locking_mode", "EXCLUSIVE").unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE; DELETE FROM history;").unwrap();
+    let store = start(directory.path());
+    let release = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(4500));
+        drop(other);
+    });
+    let loaded = store.first(PATIENCE).expect("it waits for its state");
+    assert_eq!(number_of(&loaded), Some(3));
+    release.join().unwrap();
+    assert!(store.close(PATIENCE));
+}

@@ -441,6 +441,18 @@ impl Fault {
             .any(|watch| watch.since.is_some())
     }
 
+    /// Takes what was seen of the same fault by an agent that did not know
+    /// this one yet. Of what both counted, nobody knows how much is the same;
+    /// the larger count is never too large.
+    pub fn catch_up(&mut self, known: &Fault) {
+        self.count = self.count.max(known.count);
+        self.total = self.total.max(known.total);
+        if known.last_seen > self.last_seen {
+            self.last_seen = known.last_seen;
+            self.last.clone_from(&known.last);
+        }
+    }
+
     fn stopwatches_mut(&mut self) -> impl Iterator<Item = &mut Stopwatch> {
         [&mut self.held, &mut self.active, &mut self.settling]
             .into_iter()

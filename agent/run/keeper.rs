@@ -109,6 +109,11 @@ impl Keeper {
         let keys: Vec<_> =
             loaded.faults.iter().map(|f| f.key.clone()).collect();
         self.restore_census(now, &loaded.positions);
+        for fault in &mut loaded.faults {
+            if let Some(known) = self.ledger.get(&fault.key) {
+                fault.catch_up(known);
+            }
+        }
         self.ledger.restore(now, loaded.faults);
         for key in keys {
             if let Some(pattern) = self.ledger.patterns().get(&key.pattern) {
@@ -151,12 +156,24 @@ impl Keeper {
     /// only what this agent wrote, and forgot since, if it did.
     fn misses(&self, stored: &Fault, first: bool) -> bool {
         let held = stored.phase.is_raised() || stored.phase == Phase::Explained;
-        let is_less =
-            |f: &Fault| matches!(f.phase, Phase::Tolerated | Phase::Settling);
+        let is_less = |f: &Fault| {
+            let unraised =
+                matches!(f.phase, Phase::Tolerated | Phase::Settling);
+            // Raised there and here it is the same fault, with its past.
+            unraised || (f.phase.is_raised() && stored.phase.is_raised())
+        };
         match self.ledger.get(&stored.key) {
             Some(known) => first && held && is_less(known),
             None => first || !self.pending.faults.contains_key(&stored.key),
         }
+    }
+
+    /// Takes up a store that was opened late. State sources have told how
+    /// things are to a ledger that did not know these faults, and tell it
+    /// again when they see another pattern set.
+    fn restore_late(&mut self, now: Now, loaded: Loaded) {
+        self.restore(now, loaded);
+        self.cell.replace(Arc::clone(self.ledger.patterns()));
     }
 
     /// Works until told to shut down, or until `until`.
@@ -323,7 +340,7 @@ impl Keeper {
         self.collect(now);
         let (late, resync) = self.store.late();
         if let Some(loaded) = late {
-            self.restore(now, loaded);
+            self.restore_late(now, loaded);
         }
         if resync {
             let all = self

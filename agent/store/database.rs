@@ -31,7 +31,7 @@ pub const OURS: i64 = SCHEMA;
 const OLDEST_READER: i64 = 1;
 
 /// How long SQLite waits for a lock that a reading command holds.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// The file whose lock says that an agent writes here.
 const LOCK: &str = "lock";

@@ -228,6 +228,22 @@ impl Recent {
     }
 }
 
+impl Error {
+    /// Whether somebody else is at it just now: an agent that is being
+    /// killed, or one that starts in vain.
+    fn is_contention(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        match self {
+            Error::Locked { .. } => true,
+            Error::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(DatabaseBusy | DatabaseLocked)
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Why the store could not be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

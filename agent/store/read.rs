@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::database::{has_table, load_history, load_on, too_new};
+use super::database::{BUSY, has_table, load_history, load_on, too_new};
 use super::{Error, FILE, HISTORY_RECENT, HistoryEntry, Loaded};
 use crate::machine::Machine;
 
@@ -87,7 +87,12 @@ fn open(path: &Path, query: &str) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Connection::open_with_flags(format!("file:{escaped}?{query}"), flags)
+    let name = format!("file:{escaped}?{query}");
+    let connection = Connection::open_with_flags(name, flags)?;
+    // After a kill the next one to open it takes up what was left, and locks
+    // everyone out for that moment.
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 fn cannot_share(error: &rusqlite::Error) -> bool {

@@ -74,6 +74,8 @@ struct State {
     status: Status,
     /// What an opening found and nobody has taken yet.
     loaded: Option<Loaded>,
+    /// Whether an opening failed and the next one need not come out better.
+    failed: bool,
     /// Whether the file began empty while the ledger may hold faults.
     resync: bool,
     /// Since when the thread is busy with the disk.
@@ -129,7 +131,7 @@ impl Store {
             .shared
             .done
             .wait_timeout_while(state, patience, |state| {
-                state.loaded.is_none() && state.status.errors == 0
+                state.loaded.is_none() && !state.failed
             })
             .unwrap_or_else(PoisonError::into_inner);
         state.loaded.take()
@@ -267,6 +269,7 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
         *opened = true;
         state.loaded = Some(loaded);
     }
+    state.failed |= error.as_ref().is_some_and(|e| !e.is_contention());
     // One try is all that a flush gets from a store that can't be opened.
     state.hurry &= error.is_none();
     settle(&mut state, error.as_ref());

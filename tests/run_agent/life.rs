@@ -11,6 +11,7 @@ use faultline::ledger::fault::Fault;
 use faultline::machine::Machine;
 use faultline::store::{Pending, Store};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::fault_sample;
 use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
@@ -190,6 +191,81 @@ fn a_raised_fault_in_a_late_store_is_not_undone_by_a_tolerated_line() {
     fs::rename(&elsewhere, &state).unwrap();
     agent.until(|a| a.count_of(&dev) == Some(7));
     agent.until(|a| a.stored_count_of(&dev) == Some(7));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// Puts a store with this fault in place of a directory that was not there
+/// yet when `agent` started.
+fn comes_late(directory: &Path, machine: &Machine, fault: Value) {
+    let elsewhere = directory.join("elsewhere");
+    let store = Store::start(elsewhere.clone(), machine.clone());
+    store.first(PATIENCE).unwrap();
+    let fault: Fault = serde_json::from_value(fault).unwrap();
+    let mut pending = Pending::default();
+    pending.faults.insert(fault.key.clone(), Some(fault));
+    store.put(pending);
+    assert!(store.close(PATIENCE));
+    let state = directory.join("state");
+    fs::remove_file(&state).unwrap();
+    fs::rename(elsewhere, state).unwrap();
+}
+
+#[test]
+fn a_raised_fault_in_a_late_store_keeps_its_past_and_its_count() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    fs::write(directory.path().join("state"), "").unwrap();
+    let dev = unique("past");
+    if !kernel_says(&[format!("<3>faultline drill: {dev} failed")]) {
+        return;
+    }
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    agent.until(|a| a.count_of(&dev) == Some(1));
+    let part = format!("disk/{dev}");
+    let stored = fault_sample::stored("drill-failed", &part, 7);
+    comes_late(directory.path(), &Machine::read("/".as_ref()), stored);
+    agent.until(|a| a.count_of(&dev) == Some(7));
+    let (_, faults) = agent.get("/api/v1/faults");
+    assert!(faults.contains("\"opened\":\"1970-01-01"), "{faults}");
+    agent.until(|a| a.stored_count_of(&dev) == Some(7));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_state_fault_in_a_late_store_is_told_how_things_are_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    fs::create_dir_all(dir.join("patterns")).unwrap();
+    let text = "version: 1\ncomponent: test\npatterns:\n  \
+        - name: drill-readonly\n    summary: \"{mountpoint} is read-only\"\n    \
+        severity: error\n    source: mount\n    \
+        where: { readonly: true }\n    part: \"fs/{mountpoint}\"\n    \
+        clear: [{ normal: 1s }]\n    advice: none\n";
+    fs::write(dir.join("patterns/drill.yaml"), text).unwrap();
+    fs::create_dir_all(dir.join("proc/1")).unwrap();
+    let mounts = "1 0 8:1 / /data rw - ext4 /dev/sda1 rw\n";
+    fs::write(dir.join("proc/1/mountinfo"), mounts).unwrap();
+    fs::write(dir.join("state"), "").unwrap();
+    let more = format!(
+        "root: {}\nsources:\n  kmsg: {{ enabled: false }}\n  \
+         journal: {{ enabled: false }}\n",
+        dir.display()
+    );
+    let agent = Agent::start(dir, &more);
+    agent.log_line("faultline runs");
+    // It was read-only when the agent ended, and is no more.
+    let mut stored = fault_sample::stored("drill-readonly", "fs//data", 1);
+    stored["clear"] =
+        serde_json::json!([{ "normal": { "secs": 1, "nanos": 0 } }]);
+    stored["sources"] = serde_json::json!(["mount"]);
+    comes_late(dir, &Machine::read(dir), stored);
+    let opened = agent.log_line("fs//data");
+    assert!(opened.contains("\"kind\":"), "{opened}");
+    agent.until(|a| {
+        let (_, faults) = a.get("/api/v1/faults");
+        faults.contains("\"proof\":\"recovered\"")
+    });
     assert_eq!(agent.stop(), Some(0));
 }
 
