@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::runbooks;
 use crate::patterns::builtin;
 use crate::patterns::compile::compile;
 use crate::patterns::diagnostic::{Diagnostic, Level};
+use crate::patterns::located::Place;
 use crate::patterns::parse::{ParsedFile, SourceFile, parse};
 use crate::patterns::set::PatternSet;
 use crate::reload;
@@ -33,6 +35,7 @@ pub fn check(paths: &[PathBuf]) -> Checked {
             Err(d) => found.push(d),
         }
     }
+    found.extend(files.iter().flat_map(runbooks::missing));
     let mut packs = Vec::new();
     for pack in builtin::files() {
         match parse(&pack) {
@@ -89,11 +92,24 @@ fn expand(paths: &[PathBuf], found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
             continue;
         }
         match reload::list(path) {
+            Ok(files) if files.is_empty() => found.push(empty(path)),
             Ok(files) => all.extend(files),
             Err(d) => found.push(d),
         }
     }
     all
+}
+
+/// Nothing that was checked is no success.
+fn empty(path: &Path) -> Diagnostic {
+    let is_named = |ending| path.extension().is_some_and(|e| e == ending);
+    let what = match is_named("yaml") || is_named("yml") {
+        true => "is a directory, not a file, and empty",
+        false => "the directory has no pattern file",
+    };
+    let name = path.display().to_string();
+    Diagnostic::new(Level::Error, &name, "", Place::default(), what)
+        .help("pattern files end in .yaml or .yml")
 }
 
 /// Runs the command; the result is its exit status: 0 good, 1 findings.

@@ -15,6 +15,7 @@ pub mod known;
 pub mod parts;
 pub mod replay;
 pub mod run;
+mod runbooks;
 pub mod scan;
 pub mod schema;
 pub mod screen;

@@ -83,16 +83,18 @@ pub fn is_anchored(hir: &Hir) -> bool {
     hir.properties().look_set_prefix().contains(Look::Start)
 }
 
-/// Whether a capture repeats "any byte": what a user chose could fill it.
+/// Whether a capture repeats "any byte", or without end nearly any (`\S+`):
+/// what a user chose could fill it.
 pub fn captures_anything(hir: &Hir) -> bool {
     fn walk(hir: &Hir, inside: bool) -> bool {
         match hir.kind() {
             HirKind::Capture(c) => walk(&c.sub, true),
             HirKind::Repetition(r) => {
-                let wide = inside
-                    && r.max.is_none_or(|m| m > 1)
-                    && is_any_byte(&r.sub);
-                wide || walk(&r.sub, inside)
+                let wide = match r.max {
+                    None => width(&r.sub) > NEARLY_ANY,
+                    Some(max) => max > 1 && width(&r.sub) > ANY,
+                };
+                (inside && wide) || walk(&r.sub, inside)
             }
             HirKind::Concat(all) | HirKind::Alternation(all) => {
                 all.iter().any(|h| walk(h, inside))
@@ -123,21 +125,23 @@ pub fn capture_names(hir: &Hir) -> Vec<String> {
     names
 }
 
-/// Whether it is `.` or as wide: more than 200 of the 256 bytes.
-fn is_any_byte(hir: &Hir) -> bool {
+/// A class of more bytes is `.` or as wide, which leaves out the newline
+/// alone.
+const ANY: usize = 253;
+
+/// A class of more bytes leaves out only what separates words, as `\S` and
+/// `[^\s/:]` do: no bound unless it is repeated so many times at most.
+const NEARLY_ANY: usize = 200;
+
+/// How many of the 256 bytes a class takes.
+fn width(hir: &Hir) -> usize {
     match hir.kind() {
         HirKind::Class(Class::Bytes(class)) => {
-            let width: usize = class
-                .ranges()
-                .iter()
-                .map(|r| usize::from(r.end() - r.start()) + 1)
-                .sum();
-            // `[^\s/:]` and the like leave out what separates words and
-            // are bounds; `.` leaves out the newline alone.
-            width > 253
+            let ranges = class.ranges().iter();
+            ranges.map(|r| usize::from(r.end() - r.start()) + 1).sum()
         }
-        HirKind::Capture(c) => is_any_byte(&c.sub),
-        _ => false,
+        HirKind::Capture(c) => width(&c.sub),
+        _ => 0,
     }
 }
 
@@ -174,6 +178,9 @@ mod tests {
         assert!(captures_anything(&hir("^a (?<x>.*)")));
         assert!(captures_anything(&hir("^a (?<x>b.{1,9})")));
         assert!(!captures_anything(&hir("^a .* (?<x>[a-z]{1,9})")));
+        assert!(captures_anything(&hir(r"^a (?<x>\S+)")));
+        assert!(captures_anything(&hir(r"^a (?<x>x[^\s:]{2,})")));
+        assert!(!captures_anything(&hir(r"^a (?<x>\S{1,40}) \S+")));
         assert!(!captures_anything(&hir(r"^(?<x>[^\s/:]{1,15})")));
         assert!(is_block(&hir(r"^a\nb")));
         assert!(!is_block(&hir(r"^a[^)\n]{1,9}\sb")));

@@ -175,6 +175,7 @@ pub(super) fn proofs(
 
 pub(super) fn escalation(
     raw: &At<RawEscalation>,
+    base: Option<Severity>,
     taken: &Where,
     findings: &mut Findings<'_>,
 ) -> Escalation {
@@ -214,6 +215,16 @@ pub(super) fn escalation(
         findings
             .error(raw.place, "the escalation changes nothing".into())
             .help("give it a severity, a part or a quarantine");
+    }
+    if let (Some(to), Some(base)) = (e.severity, base)
+        && to < base
+    {
+        findings
+            .error(
+                raw.place,
+                format!("{} is less than {}", to.word(), base.word()),
+            )
+            .help("an escalation raises; the highest severity counts");
     }
     Escalation {
         when,

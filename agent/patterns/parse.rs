@@ -54,17 +54,16 @@ pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
     let text = match std::str::from_utf8(&source.text) {
         Ok(text) => text,
         Err(e) => {
-            let before = &source.text[..e.valid_up_to()];
-            return Err(whole(format!(
-                "the file is not UTF-8: byte 0x{:02x} in line {}",
-                source.text[e.valid_up_to()],
-                before.split(|b| *b == b'\n').count()
-            )));
+            let byte = source.text[e.valid_up_to()];
+            let message = format!("the file is not UTF-8: byte 0x{byte:02x}");
+            return Err(at_byte(source, e.valid_up_to(), message)
+                .help("save it as UTF-8; Latin-1 is the usual cause"));
         }
     };
     if let Some(at) = text.find('\0') {
-        let line = text[..at].split('\n').count();
-        return Err(whole(format!("line {line} contains a NUL byte")));
+        let message = "a NUL byte stands here".to_owned();
+        return Err(at_byte(source, at, message)
+            .help("text has none; UTF-16 is the usual cause"));
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -85,6 +84,18 @@ pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
         }),
         Err(error) => Err(explain(name, text, &error)),
     }
+}
+
+/// A finding at a byte of a file that need not be text.
+fn at_byte(source: &SourceFile, at: usize, message: String) -> Diagnostic {
+    let before = String::from_utf8_lossy(&source.text[..at]);
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    let place = Place {
+        line: before.split('\n').count() as u64,
+        column: last.chars().count() as u64 + 1,
+    };
+    let text = String::from_utf8_lossy(&source.text);
+    Diagnostic::new(Level::Error, &source.name, &text, place, message)
 }
 
 /// Turns the parser's error into a finding in our words.

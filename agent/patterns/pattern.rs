@@ -87,7 +87,7 @@ pub(super) fn build(
         escalate: p
             .escalate
             .iter()
-            .map(|e| escalation(e, &taken, findings))
+            .map(|e| escalation(e, p.severity, &taken, findings))
             .collect(),
         suppresses: suppresses(p, known, findings),
         suppressible: known.suppressed.contains(p.name.value.as_str()),
