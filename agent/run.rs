@@ -8,7 +8,6 @@
 mod answers;
 pub mod keeper;
 mod patterns;
-pub mod privilege;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +30,7 @@ use crate::sinks::log::Log;
 use crate::sinks::metrics::Metrics;
 use crate::sources::{
     self, PatternsCell, Running, Setup, Shared, Stats, Stop, Unexplained,
+    kmsg_privilege,
 };
 use crate::store::{Recent, Store};
 use crate::time::BootId;
@@ -132,9 +132,11 @@ fn check_privileges(config: &Config) -> Result<(), Error> {
         return Ok(());
     }
     let device = kmsg_path(config);
-    match privilege::check(&device, &config.root) {
-        privilege::Verdict::Denied(why) => Err(Error::Denied(why)),
-        privilege::Verdict::Readable | privilege::Verdict::Absent => Ok(()),
+    match kmsg_privilege::check(&device, &config.root) {
+        kmsg_privilege::Verdict::Denied(why) => Err(Error::Denied(why)),
+        kmsg_privilege::Verdict::Readable | kmsg_privilege::Verdict::Absent => {
+            Ok(())
+        }
     }
 }
 

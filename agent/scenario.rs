@@ -105,6 +105,7 @@ impl Life {
                     self.cleared.insert(name, ended.to_string());
                 }
                 ChangeKind::Escalated
+                | ChangeKind::Eased
                 | ChangeKind::Recovering
                 | ChangeKind::Interrupted
                 | ChangeKind::Moved { .. }

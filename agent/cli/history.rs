@@ -115,7 +115,7 @@ pub fn what(entry: &HistoryEntry) -> String {
 /// Ends are green, beginnings as bad as the fault.
 pub fn ink(entry: &HistoryEntry) -> Ink {
     match entry.change.as_str() {
-        "cleared" | "off-probation" => Ink::Green,
+        "cleared" | "off-probation" | "eased" => Ink::Green,
         "opened" | "escalated" => Ink::of_severity(&entry.severity),
         _ => Ink::Plain,
     }

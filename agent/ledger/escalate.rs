@@ -5,6 +5,7 @@
 //! quarantine win. One ends when its condition does; relapses are forgotten
 //! only when the fault opens anew, so what they escalated stays.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,21 +49,22 @@ impl Ledger {
             let Some(pattern) = self.set.get(&name).cloned() else { continue };
             let counts = self.count_parts(&pattern);
             for key in keys {
-                if self.judge_one(&key, &pattern, &counts) {
-                    self.tell(&key, ChangeKind::Escalated);
+                if let Some(kind) = self.judge_one(&key, &pattern, &counts) {
+                    self.tell(&key, kind);
                 }
             }
         }
     }
 
+    /// Judges one fault; what that changed, if it did.
     fn judge_one(
         &mut self,
         key: &FaultKey,
         pattern: &Pattern,
         counts: &Counts,
-    ) -> bool {
+    ) -> Option<ChangeKind> {
         let now = self.now.boot;
-        let Some(fault) = self.get(key) else { return false };
+        let fault = self.get(key)?;
         let mut severity = fault.base_severity;
         let mut quarantine = fault.base_quarantine;
         for (i, escalation) in pattern.escalate.iter().enumerate() {
@@ -78,14 +80,18 @@ impl Ledger {
                     quarantine.max(escalation.quarantine.unwrap_or(quarantine));
             }
         }
-        if (severity, quarantine) == (fault.severity, fault.quarantine) {
-            return false;
-        }
+        let before = (fault.severity, fault.quarantine);
+        let kind = match (severity, quarantine).cmp(&before) {
+            Ordering::Equal => return None,
+            // The severity is looked at first.
+            Ordering::Less => ChangeKind::Eased,
+            Ordering::Greater => ChangeKind::Escalated,
+        };
         if let Some(row) = self.table.get_mut(key) {
             row.fault.severity = severity;
             row.fault.quarantine = quarantine;
         }
-        true
+        Some(kind)
     }
 
     /// Whether the fault stands on the parent that escalation `i` names.

@@ -103,8 +103,10 @@ pub enum ChangeKind {
         /// Whether it came back after a proof.
         relapse: bool,
     },
-    /// Severity or quarantine changed.
+    /// Severity or quarantine rose.
     Escalated,
+    /// Severity or quarantine fell: what had raised it holds no more.
+    Eased,
     /// Its proof has begun.
     Recovering,
     /// Its proof was interrupted; it holds as before.
@@ -138,6 +140,7 @@ impl ChangeKind {
         match self {
             ChangeKind::Opened { .. } => "opened",
             ChangeKind::Escalated => "escalated",
+            ChangeKind::Eased => "eased",
             ChangeKind::Recovering => "recovering",
             ChangeKind::Interrupted => "interrupted",
             ChangeKind::Explained { .. } => "explained",

@@ -84,6 +84,13 @@ impl Ledger {
             phase.is_raised() || phase == Phase::Settling
         });
         for key in symptoms {
+            // One of those before it may have taken it along.
+            let waits = self.get(&key).is_some_and(|fault| {
+                fault.phase.is_raised() || fault.phase == Phase::Settling
+            });
+            if !waits {
+                continue;
+            }
             if let Some(cause) = self.cause_of(&key) {
                 self.explain(&key, cause);
             }

@@ -27,15 +27,20 @@ pub(super) fn no_journal(options: &Options) -> Option<String> {
     };
     // A directory for each machine id, and journals in it; or journals at
     // once, below `-D`.
-    let filled = |path: &&Path| {
-        path.read_dir().is_ok_and(|mut entries| entries.next().is_some())
-    };
-    if directories.iter().any(filled) {
+    if directories.iter().any(|path| may_hold_journals(path)) {
         return None;
     }
     let names = directories.iter().map(|p| p.display().to_string());
     let names = names.collect::<Vec<_>>().join(" and ");
     Some(format!("there is no journal in {names}"))
+}
+
+/// Whether there is something in the directory, or nobody lets us look.
+pub fn may_hold_journals(path: &Path) -> bool {
+    match path.read_dir() {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) => error.kind() == ErrorKind::PermissionDenied,
+    }
 }
 
 /// The call of journalctl.

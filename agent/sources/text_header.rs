@@ -85,6 +85,11 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
         }
         return header;
     }
+    // Without printk.time there is the caller alone.
+    if let Some(text) = after_caller(header.text) {
+        header.text = text;
+        return header;
+    }
     if let Some((stamp, rest, then)) = wall(header.text) {
         header.wall = Some(stamp);
         header.text = rest;
@@ -163,16 +168,18 @@ fn bracket(header: &mut Header<'_>) -> bool {
 /// What follows `]`: one blank, and the caller where the kernel tells it.
 fn after_bracket(rest: &[u8]) -> &[u8] {
     let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-    let caller = || {
-        let inner = rest.strip_prefix(b"[")?;
-        let inner = inner.trim_ascii_start();
-        let inner =
-            inner.strip_prefix(b"T").or_else(|| inner.strip_prefix(b"C"))?;
-        let (_, after) = digits(inner)?;
-        let after = after.strip_prefix(b"]")?;
-        Some(after.strip_prefix(b" ").unwrap_or(after))
-    };
-    caller().unwrap_or(rest)
+    after_caller(rest).unwrap_or(rest)
+}
+
+/// What follows `[   T10] ` or `[    C2] `: the task or the CPU that printed
+/// it (CONFIG_PRINTK_CALLER, print_caller in kernel/printk/printk.c).
+fn after_caller(text: &[u8]) -> Option<&[u8]> {
+    let inner = text.strip_prefix(b"[")?.trim_ascii_start();
+    let inner =
+        inner.strip_prefix(b"T").or_else(|| inner.strip_prefix(b"C"))?;
+    let (_, after) = digits(inner)?;
+    let after = after.strip_prefix(b"]")?;
+    Some(after.strip_prefix(b" ").unwrap_or(after))
 }
 
 /// What a wall-clock time is followed by.

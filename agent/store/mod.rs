@@ -51,7 +51,7 @@ const FAULTS_PENDING: usize = 4 * FAULTS_MAX;
 pub struct HistoryEntry {
     /// When, RFC 3339 in UTC.
     pub time: String,
-    /// What: opened, escalated, recovering, interrupted, explained, cleared,
+    /// What: opened, escalated, eased, recovering, interrupted, explained, cleared,
     /// moved, merged,
     /// off-probation, withdrawn, or `cloned disk` for a fault that the store
     /// brought from another machine.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use super::Check;
-use crate::run::privilege;
+use crate::sources::journal_child::may_hold_journals;
+use crate::sources::kmsg_privilege as privilege;
 
 /// The checks of the host, kernel log first.
 pub fn checks(root: &Path) -> Vec<Check> {
@@ -227,8 +228,9 @@ fn daemons(root: &Path) -> Check {
 fn journal(root: &Path) -> Check {
     let name = "journal";
     let dirs = ["/run/log/journal", "/var/log/journal"];
-    let there: Vec<_> =
-        dirs.into_iter().filter(|d| at(root, d).is_dir()).collect();
+    // As the source sees it: an empty directory is left where none is kept.
+    let kept = |dir: &&str| may_hold_journals(&at(root, dir));
+    let there: Vec<_> = dirs.into_iter().filter(kept).collect();
     if there.is_empty() {
         return Check::ok(name, "absent: no systemd journal here");
     }
@@ -359,5 +361,17 @@ mod tests {
         assert_eq!(printk_devkmsg(on.path()).verdict, Verdict::Warn);
         let off = host(&[(path, "off\n")]);
         assert_eq!(printk_devkmsg(off.path()).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn an_empty_journal_directory_is_no_journal() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("var/log/journal");
+        fs::create_dir_all(&dir).unwrap();
+        let check = journal(root.path());
+        assert!(check.found.starts_with("absent"), "{check:?}");
+        fs::create_dir(dir.join("machine")).unwrap();
+        let check = journal(root.path());
+        assert!(check.found.starts_with("in /var"), "{check:?}");
     }
 }

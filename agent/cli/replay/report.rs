@@ -108,7 +108,7 @@ impl<'a> Report<'a> {
         let time = show_time(change.time, relative);
         let word = history::change(&entry);
         self.out.ink(Ink::Dim, time)?;
-        self.out.ink(history::ink(&entry), format!("  {word:<13}"))?;
+        self.out.ink(history::ink(&entry), format!("  {word:<14}"))?;
         let severity = format!("{:<9}", entry.severity);
         self.out.ink(Ink::of_severity(&entry.severity), severity)?;
         self.out.ink(Ink::Bold, escape(&entry.part))?;

@@ -38,7 +38,7 @@ fn a_second_part_escalates_both_until_one_is_well() {
     let fault = w.fault("psu", "psu/1");
     assert_eq!(fault.severity, Severity::Warning);
     assert_eq!(fault.quarantine, Quarantine::None);
-    assert_eq!(w.told(), ["cleared psu psu/2", "escalated psu psu/1"]);
+    assert_eq!(w.told(), ["cleared psu psu/2", "eased psu psu/1"]);
 }
 
 #[test]

@@ -54,6 +54,13 @@ pub fn check(device: &Path, root: &Path) -> Verdict {
     }
 }
 
+/// Why the kernel refused to open `device`, and what to do: what the source
+/// says where the start did not find out.
+pub(super) fn refusal(device: &Path, error: &std::io::Error) -> String {
+    let errno = error.raw_os_error().map_or(Errno::EPERM, Errno::from_raw);
+    explain(errno, &facts(device, Path::new("/")))
+}
+
 fn facts(device: &Path, root: &Path) -> Facts {
     let read = |path: &str| {
         let text = fs::read_to_string(root.join(path)).unwrap_or_default();
