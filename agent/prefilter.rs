@@ -9,6 +9,7 @@
 //! memory.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 /// How many bytes a skeleton is entered under.
 const GRAM: usize = 4;
@@ -22,8 +23,8 @@ const BUCKET_BITS: u32 = 10;
 /// Which skeletons there are and who owns each.
 #[derive(Debug, Default)]
 pub struct Prefilter {
-    /// One bit for each hash that some skeleton is entered under; no word if
-    /// there is none.
+    /// Two bits for each four bytes that some skeleton is entered under; no
+    /// word if there is none.
     filter: Vec<u64>,
     /// Where the slots of each bucket begin.
     heads: Vec<u32>,
@@ -50,13 +51,16 @@ struct Slot {
     offset: u8,
     /// Whether the first piece begins the text.
     anchored: bool,
+    /// If so, its first four bytes, if it has them: most candidates are
+    /// turned away by these alone, without a look at the row.
+    head: Option<NonZeroU32>,
     owner: u32,
 }
 
 /// Words of the bit table.
 const WORDS: usize = 1 << (HASH_BITS - 6);
 
-/// 1 if some skeleton is entered under this hash, else 0.
+/// 1 if some skeleton may be entered under this hash, else 0.
 #[inline(always)]
 fn bit(filter: &[u64; WORDS], hash: u32) -> u64 {
     // The mask changes nothing; it shows that the index is in range.
@@ -104,14 +108,16 @@ impl Prefilter {
                 piece: piece.try_into().map_err(many)?,
                 offset: offset.try_into().map_err(many)?,
                 anchored: entry.anchored,
+                head: four(&entry.pieces[0]).filter(|_| entry.anchored),
                 owner: entry.owner,
             };
             if entry.pieces[best].len() < GRAM {
                 made.short.push(slot);
             } else {
                 made.filter.resize(WORDS, 0);
-                let hash = hash(gram);
-                made.filter[(hash >> 6) as usize] |= 1 << (hash & 63);
+                for hash in [hash(gram), second_hash(gram)] {
+                    made.filter[(hash >> 6) as usize] |= 1 << (hash & 63);
+                }
                 made.slots.push(slot);
             }
         }
@@ -149,14 +155,16 @@ impl Prefilter {
             if bit(0) | bit(1) | bit(2) | bit(3) | bit(4) != 0 {
                 for i in (0..5).filter(|i| bit(*i) != 0) {
                     let gram = (word >> (8 * i)) as u32;
-                    self.look(text, at + i as usize, gram, &mut hit);
+                    if has_second(filter, gram) {
+                        self.look(text, at + i as usize, gram, &mut hit);
+                    }
                 }
             }
             at += 5;
         }
         while let Some((four, _)) = text[at..].split_first_chunk::<4>() {
             let gram = u32::from_le_bytes(*four);
-            if bit(filter, hash(gram)) != 0 {
+            if bit(filter, hash(gram)) != 0 && has_second(filter, gram) {
                 self.look(text, at, gram, &mut hit);
             }
             at += 1;
@@ -175,8 +183,11 @@ impl Prefilter {
         let bucket = (hash(gram) >> (HASH_BITS - BUCKET_BITS)) as usize;
         let range =
             self.heads[bucket] as usize..self.heads[bucket + 1] as usize;
-        for slot in self.slots[range].iter().filter(|s| s.gram == gram) {
-            self.confirm(text, at, slot, hit);
+        let head = four(text);
+        for slot in &self.slots[range] {
+            if slot.gram == gram && (slot.head.is_none() || slot.head == head) {
+                self.confirm(text, at, slot, hit);
+            }
         }
     }
 
@@ -204,8 +215,15 @@ impl Prefilter {
     }
 }
 
+/// The first four bytes, unless there are fewer or all are NUL.
+fn four(text: &[u8]) -> Option<NonZeroU32> {
+    let four = text.first_chunk::<GRAM>()?;
+    NonZeroU32::new(u32::from_le_bytes(*four))
+}
+
 /// The first piece of a row, where its least common byte stands, and the
 /// pieces behind it.
+#[inline(always)]
 fn split(row: &[u8]) -> (&[u8], usize, &[u8]) {
     let (length, rare) = (usize::from(row[0]), usize::from(row[1]));
     (&row[2..2 + length], rare, &row[2 + length..])
@@ -259,7 +277,8 @@ impl Common {
             let commonness = four.iter().map(|b| 4 - rarity(*b)).sum::<u32>();
             // A byte that is as common everywhere weighs as much as being in
             // half as many skeletons again.
-            self.0.get(&gram(four)).map_or(0, |n| n * (8 + commonness))
+            let alike = self.0.get(&gram(four)).copied().unwrap_or(0);
+            (is_common(four), alike * (8 + commonness))
         };
         let best = grams.min_by_key(|(_, _, four)| cost(four));
         if let Some((i, at, four)) = best {
@@ -281,6 +300,64 @@ fn gram(bytes: &[u8]) -> u32 {
 #[inline(always)]
 fn hash(gram: u32) -> u32 {
     gram.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)
+}
+
+/// Another hash, which is asked where the first says yes: what is looked up
+/// in vain costs the most, since it is far from the processor.
+fn second_hash(gram: u32) -> u32 {
+    gram.wrapping_mul(0x85EB_CA6B) >> (32 - HASH_BITS)
+}
+
+fn has_second(filter: &[u64; WORDS], gram: u32) -> bool {
+    bit(filter, second_hash(gram)) != 0
+}
+
+/// What healthy kernels say all day: nothing is entered under these words if
+/// it has others.
+const WORDS_OF_HEALTH: &[&str] = &[
+    " initialized",
+    " registered",
+    " supported",
+    " enabled",
+    " disabled",
+    " available",
+    " device ",
+    " driver ",
+    " version ",
+    " controller",
+    " interface",
+    " address",
+    " memory ",
+    " loading",
+    " revision",
+    " using ",
+    " with ",
+    " from ",
+    " for ",
+    " link ",
+    " Link ",
+    " mode",
+    " state",
+    " support",
+    " failed",
+    " error",
+    " Error",
+    "audit",
+    "/dev/",
+    "pcieport 0000:",
+    "0x0000",
+    "0xffff",
+    " Intel",
+    "BIOS",
+    "BTRFS",
+    " Gb/s",
+    " code",
+    "input",
+];
+
+fn is_common(four: &[u8]) -> bool {
+    let has = |word: &&str| word.as_bytes().windows(GRAM).any(|w| w == four);
+    WORDS_OF_HEALTH.iter().any(|word| has(&word))
 }
 
 /// How rare a byte is in what the kernel says, 0 to 4.
