@@ -43,11 +43,15 @@ impl Guest {
         text
     }
 
+    /// All faults that the agent remembers, in whatever state.
+    pub fn faults(&mut self) -> Vec<Value> {
+        self.api("/api/v1/faults")["faults"].as_array().unwrap().clone()
+    }
+
     /// The fault of a pattern on a part, in whatever state.
     pub fn fault(&mut self, pattern: &str, part: &str) -> Option<Value> {
-        let faults = self.api("/api/v1/faults");
-        let faults = faults["faults"].as_array().unwrap().clone();
-        faults.into_iter().find(|fault| is(fault, pattern, part))
+        let mut faults = self.faults().into_iter();
+        faults.find(|fault| is(fault, pattern, part))
     }
 
     /// Waits until something holds.

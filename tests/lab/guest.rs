@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use crate::not_run::not_run;
 
 /// A boot takes four seconds on an idle machine; compilers may be running.
-const BOOT: Duration = Duration::from_secs(180);
+const BOOT: Duration = Duration::from_secs(300);
 /// No command in a guest takes this long, unless the guest is stuck.
-const COMMAND: Duration = Duration::from_secs(120);
+const COMMAND: Duration = Duration::from_secs(300);
 /// The status by which `prepare` says that the lab can't run here.
 const UNAVAILABLE: i32 = 69;
 

@@ -58,7 +58,7 @@ fn corrected_ones_are_counted(guest: &mut Guest) {
 
 /// Corrected errors of bank 1, by the kernel's own injector. It wants all
 /// registers anew for each; writing the bank lets it go.
-fn inject(guest: &mut Guest, count: u32) {
+pub fn inject(guest: &mut Guest, count: u32) {
     guest.run(&format!("cd /sys/kernel/debug/mce-inject; echo sw >flags; for i in $(seq {count}); do echo 0 >cpu; echo 0x9c00000000000000 >status; echo 0x12345000 >addr; echo 0x8c >misc; echo 1 >bank; done"));
 }
 

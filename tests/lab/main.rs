@@ -12,6 +12,7 @@
 mod not_run;
 
 mod agent;
+mod beside;
 mod disks;
 mod guest;
 mod kernel;

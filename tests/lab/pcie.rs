@@ -1,5 +1,6 @@
 //! Errors of PCI Express links, reported by root ports.
 
+use crate::beside::correct_a_link_error;
 use crate::guest::{AMD, Guest};
 
 /// The device behind the first root port, and that port.
@@ -12,6 +13,11 @@ fn errors_of_pcie_links_are_seen_and_a_dead_port_is_well_after_a_boot() {
         return;
     };
     guest.start_agent();
+    correct_a_link_error(&mut guest);
+    guest.await_true("a corrected error is tolerated", |guest| {
+        let fault = guest.fault("pcie-corrected-error", CARD);
+        fault.is_some_and(|fault| fault["state"] == "tolerated")
+    });
     // A completion that came too late; three in a day are tolerated, and
     // occasions lie ten seconds apart.
     for _ in 0..4 {
