@@ -9,9 +9,9 @@ use crate::guest::Guest;
 
 /// How long a fault may take to be told of: sources that poll, a guest
 /// without hardware virtualisation, and a host that compiles meanwhile.
-const SOON: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(180);
 /// The longest shortened proof is 75 s, see `prepare`.
-const PROOF: Duration = Duration::from_secs(240);
+const PROOF: Duration = Duration::from_secs(360);
 
 impl Guest {
     /// Starts the agent, with its state on the disk that survives a reboot,
@@ -77,6 +77,20 @@ impl Guest {
         });
         assert!(shown, "no series of {entry} in {page}");
         entry
+    }
+
+    /// Waits until a fault of the pattern stands on the part with this serial
+    /// number, and returns it.
+    pub fn await_opened_on(&mut self, pattern: &str, serial: &str) -> Value {
+        let what = format!("{pattern} on {serial}");
+        self.poll(PROOF, &what, |guest| {
+            let mut faults = guest.faults().into_iter();
+            faults.find(|fault| {
+                fault["pattern"] == pattern
+                    && fault["serial"] == serial
+                    && fault["opened"].is_string()
+            })
+        })
     }
 
     /// Waits until a fault was cleared, with this proof and no other.

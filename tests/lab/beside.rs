@@ -33,13 +33,7 @@ fn what_rasdaemon_records_is_recorded_with_a_part() {
 
     let theirs = recorded(&mut guest);
     assert_eq!(theirs.machine_checks, 7);
-    guest.await_true("the agent counts as many machine checks", |guest| {
-        let ours = count(&guest.faults(), |fault| {
-            ["cpu", "memory"].contains(&fault["component"].as_str().unwrap())
-                && !fault["part"].as_str().unwrap().contains("pfn")
-        });
-        ours == theirs.machine_checks
-    });
+    await_counted(&mut guest, theirs.machine_checks);
     for (device, errors) in &theirs.links {
         guest.await_true(&format!("{device} has {errors}"), |guest| {
             let ours = count(&guest.faults(), |fault| {
@@ -49,6 +43,17 @@ fn what_rasdaemon_records_is_recorded_with_a_part() {
             ours >= *errors
         });
     }
+}
+
+/// Waits until the agent has counted so many machine checks, and no more.
+fn await_counted(guest: &mut Guest, checks: i64) {
+    guest.await_true(&format!("{checks} machine checks"), |guest| {
+        let ours = count(&guest.faults(), |fault| {
+            ["cpu", "memory"].contains(&fault["component"].as_str().unwrap())
+                && !fault["part"].as_str().unwrap().contains("pfn")
+        });
+        ours == checks
+    });
 }
 
 /// It wakes up only once its buffer is half full, which no guest lives to see;

@@ -13,6 +13,7 @@ mod not_run;
 
 mod agent;
 mod beside;
+mod census;
 mod disks;
 mod guest;
 mod kernel;
