@@ -225,3 +225,18 @@ fn peak(pid: u32) -> i64 {
     let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
     peak.trim().trim_end_matches(" kB").parse().unwrap()
 }
+
+#[test]
+fn a_log_is_held_against_the_parts_of_a_host_where_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = b"[    9.000000] nvme nvme2: Removing after probe failure \
+                status: -19\n";
+    let server = "fixtures/hosts/large-server";
+    let args = ["replay", "--json", "--root", server, "-"];
+    let ran = run_with(dir.path(), &args, log);
+    assert!(ran.out.contains("\"part\": \"disk/nvme2\""), "{ran:?}");
+    assert!(ran.out.contains("S64GNE0R721"), "{}", ran.out);
+    let plain = run_with(dir.path(), &["replay", "--json", "-"], log);
+    assert!(plain.out.contains("disk/nvme2"), "{plain:?}");
+    assert!(!plain.out.contains("S64GNE0R721"), "{}", plain.out);
+}

@@ -11,7 +11,8 @@ mod matches;
 mod report;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,6 +20,8 @@ use jiff::tz::TimeZone;
 
 use super::screen::Screen;
 use super::{Exit, Global};
+use crate::parts::census::Census;
+use crate::parts::looker::{Looker, PATIENCE};
 use crate::sources::text::{Line, Reader};
 use crate::time::{Timestamp, parse_duration};
 use input::Input;
@@ -44,8 +47,10 @@ pub struct ReplayArgs {
     /// the file was written]
     #[arg(long, value_parser = year)]
     pub year: Option<i16>,
-    /// Reserved for the resolution of parts
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// The host that the log is of, by the directory that holds its /proc
+    /// and /sys: faults are then filed under its parts, as they are named
+    /// now
+    #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
 }
 
@@ -81,13 +86,22 @@ pub fn run(
         return Ok(Exit::Good);
     }
     let report = Report::new(global.json, out);
-    let mut sink = Machine::new(set, report);
+    let census = args.root.as_deref().map(census).transpose()?;
+    let mut sink = Machine::new(set, census, report);
     sink.begin()?;
     feed(&mut input, &mut reader, &mut sink)
         .with_context(|| format!("{name}"))?;
     sink.pass(args.follow_up)?;
     sink.end(input.lines, input.cut)?;
     Ok(Exit::Good)
+}
+
+/// The parts of the host below `root`.
+fn census(root: &Path) -> anyhow::Result<Arc<Census>> {
+    let mut looker = Looker::new(root, Default::default());
+    let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;
+    let census = Census::default().after(&Default::default(), reading);
+    Ok(Arc::new(census))
 }
 
 /// Hands every line of the log to `sink`.

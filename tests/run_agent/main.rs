@@ -9,4 +9,7 @@ mod http;
 mod life;
 #[path = "../not_run/mod.rs"]
 mod not_run;
+mod parts;
+#[path = "../server_tree/mod.rs"]
+mod server_tree;
 mod support;

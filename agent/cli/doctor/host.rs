@@ -8,6 +8,10 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use super::Check;
+use crate::config::EXPECTED;
+use crate::parts::census::Census;
+use crate::parts::looker::{Looker, PATIENCE};
+use crate::parts::part::{Part, Realm};
 use crate::sources::journal_child::may_hold_journals;
 use crate::sources::kmsg_privilege as privilege;
 
@@ -23,8 +27,50 @@ pub fn checks(root: &Path) -> Vec<Check> {
     checks.push(daemons(root));
     checks.push(journal(root));
     checks.push(log_files(root));
+    checks.push(parts(root));
     checks.push(later(root));
     checks
+}
+
+/// What can be told of the parts, and what their names can't be held
+/// against.
+fn parts(root: &Path) -> Check {
+    let name = "parts";
+    let mut looker = Looker::new(root, Default::default());
+    let reading = match looker.look(PATIENCE) {
+        Ok(reading) => reading,
+        Err(why) => {
+            let next = "look for processes in state D (ps -eo stat,comm) and \
+                        at the kernel log; faults keep their kernel names";
+            return Check::bad(name, why, next);
+        }
+    };
+    if let Some(why) = reading.unread.values().next() {
+        let next = "run as root: without the firmware's tables memory \
+                    modules and slots have no names";
+        return Check::warn(name, why.clone(), next);
+    }
+    let is_strange = |p: &&Part| p.realm == Realm::Edac && !p.watched;
+    if let Some(module) = reading.parts.iter().find(is_strange) {
+        let found = format!(
+            "the memory controller's label {:?} is none of the board's",
+            module.name.name()
+        );
+        let next = "name the slot of each label in the configuration \
+                    (sources: inventory: labels)";
+        return Check::warn(name, found, next);
+    }
+    let census = Census::default().after(&Default::default(), reading);
+    let counts: Vec<String> = EXPECTED
+        .iter()
+        .map(|what| (what, census.count(what)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    match counts.is_empty() {
+        true => Check::ok(name, "none of this machine's own"),
+        false => Check::ok(name, counts.join(", ")),
+    }
 }
 
 fn at(root: &Path, path: &str) -> PathBuf {

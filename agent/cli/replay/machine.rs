@@ -13,6 +13,7 @@ use crate::kernel::KernelRecord;
 use crate::ledger::Change;
 use crate::ledger::desired::desired;
 use crate::observation::{LEVELS, Observation, Source, Value};
+use crate::parts::census::Census;
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::patterns::set::PatternSet;
 use crate::signal::Event;
@@ -39,9 +40,19 @@ pub struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     /// A machine on which nothing has happened.
-    pub fn new(set: Arc<PatternSet>, report: Report<'a>) -> Machine<'a> {
+    /// `census` gives names to its parts, if it is known.
+    pub fn new(
+        set: Arc<PatternSet>,
+        census: Option<Arc<Census>>,
+        report: Report<'a>,
+    ) -> Machine<'a> {
+        let mut drive = Drive::new(Arc::clone(&set), Timestamp(0));
+        if let Some(census) = census {
+            // There is no fault yet that could change.
+            drive.census(census);
+        }
         Machine {
-            drive: Drive::new(Arc::clone(&set), Timestamp(0)),
+            drive,
             set,
             clock: Clock::default(),
             scratch: Scratch::default(),
