@@ -416,3 +416,18 @@ fn the_large_server_among_the_fixtures_is_this_one() {
          UPDATE_DOCS=1 cargo test --test parts"
     );
 }
+
+#[test]
+fn a_disk_keeps_its_bay_while_the_enclosure_cannot_be_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::large().write(dir.path());
+    let before = Census::default().after(&boot("one"), read(dir.path()));
+    let place = part(&before, "disk/sdb").place.clone();
+    std::fs::remove_dir_all(dir.path().join("sys/class/enclosure")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("sys/firmware")).unwrap();
+    let after = before.after(&boot("one"), read(dir.path()));
+    assert_eq!(part(&after, "disk/sdb").place, place);
+    // Nor do the firmware's tables change while the machine runs.
+    let module = part(&after, "dimm/P1-DIMMA1");
+    assert_eq!(module.presence, Presence::Unknown);
+}

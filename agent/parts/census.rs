@@ -71,8 +71,18 @@ impl Census {
         if reading.unread.contains_key(&Realm::Cpu) {
             next.sockets.clone_from(&self.sockets);
         }
+        let mut unread = reading.unread;
         let mut present = unique(reading.parts);
-        self.remember(&mut present, &reading.unread, &mut next);
+        self.keep_places(&mut present);
+        if self.boot == *boot
+            && self.parts().any(is_of_tables)
+            && !present.iter().any(is_of_tables)
+        {
+            // They can't change while the machine runs.
+            let why = "the firmware's tables are not there any more";
+            unread.entry(Realm::Smbios).or_insert_with(|| why.into());
+        }
+        self.remember(&mut present, &unread, &mut next);
         let looks = next.looks;
         next.parts.extend(present.into_iter().map(|p| (looks, p)));
         next.bound();
@@ -167,6 +177,22 @@ impl Census {
         about.place.is_some()
             && !is_here(number)
             && self.taker(about.place.as_deref(), number).is_some()
+    }
+
+    /// A part that hangs where it hung is in the bay where it was, also while
+    /// the enclosure's driver is not there.
+    fn keep_places(&self, present: &mut [Part]) {
+        for part in present.iter_mut().filter(|p| p.place == p.port) {
+            let before = self.get(&part.identity());
+            let same = before.filter(|b| {
+                part.number().is_some()
+                    && b.number() == part.number()
+                    && b.port == part.port
+            });
+            if let Some(before) = same {
+                part.place.clone_from(&before.place);
+            }
+        }
     }
 
     /// The part that is now in `place`, if it is another than `number`.
@@ -280,6 +306,10 @@ impl Census {
             }
         }
     }
+}
+
+fn is_of_tables(part: &Part) -> bool {
+    part.realm == Realm::Smbios && part.name.kind() == "dimm"
 }
 
 fn is_present(part: &Part) -> bool {

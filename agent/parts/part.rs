@@ -147,6 +147,10 @@ pub struct Part {
     /// Where it sits, in words that stay the same over boots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
+    /// The port or address that it hangs on, from which its place follows
+    /// where nothing names that better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
     /// Its bus address, if it has one: `pci/0000:3b:00.0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<PartId>,

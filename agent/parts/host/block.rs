@@ -84,6 +84,9 @@ fn disk(
     if attachment.is_hardware() {
         within.push(PartId::new(BOARD));
     }
+    let port = port(tree, path, hctl);
+    let bay = hctl.and_then(|hctl| bays.get(hctl)).cloned();
+    let bay = bay.or_else(|| told_bay(tree, path));
     let (wwn, serial) = numbers(tree, name, &dir);
     let removable = tree.text(&format!("{DIR}/{name}/removable"));
     let mut part = Part {
@@ -91,7 +94,8 @@ fn disk(
         serial,
         model,
         firmware: text("rev").or_else(|| text("firmware_rev")),
-        place: place(tree, path, hctl, bays),
+        place: bay.or_else(|| port.clone()),
+        port,
         within,
         attachment,
         // Sticks, and the media that management controllers present.
@@ -196,31 +200,25 @@ fn numbers(
     (wwn.and_then(number), serial.and_then(number))
 }
 
-/// Where a disk sits: its bay, else the port it hangs on.
-fn place(
-    tree: &Tree,
-    path: &str,
-    hctl: Option<&str>,
-    bays: &BTreeMap<String, String>,
-) -> Option<String> {
+/// The bay that the adapter tells of, where it does.
+fn told_bay(tree: &Tree, path: &str) -> Option<String> {
+    let device = path.split('/').find(|w| w.starts_with("end_device-"))?;
+    let dir = format!("sys/class/sas_device/{device}");
+    let text = |name: &str| tree.text(&format!("{dir}/{name}"));
+    let enclosure = text("enclosure_identifier")
+        .filter(|e| e.trim_start_matches("0x").bytes().any(|b| b != b'0'))?;
+    let bay = text("bay_identifier")?;
+    Some(format!("enclosure {enclosure} bay {bay}"))
+}
+
+/// The port that a disk hangs on.
+fn port(tree: &Tree, path: &str, hctl: Option<&str>) -> Option<String> {
     let way = functions(path);
     let bdf = way.first().copied();
-    if let Some(bay) = hctl.and_then(|hctl| bays.get(hctl)) {
-        return Some(bay.clone());
-    }
     let device = path.split('/').find(|w| w.starts_with("end_device-"));
-    if let Some(device) = device {
-        let dir = format!("sys/class/sas_device/{device}");
-        let text = |name: &str| tree.text(&format!("{dir}/{name}"));
-        let enclosure = text("enclosure_identifier");
-        let enclosure = enclosure
-            .filter(|e| e.trim_start_matches("0x").bytes().any(|b| b != b'0'));
-        if let (Some(bay), Some(enclosure)) =
-            (text("bay_identifier"), enclosure)
-        {
-            return Some(format!("enclosure {enclosure} bay {bay}"));
-        }
-        if let (Some(phy), Some(bdf)) = (text("phy_identifier"), bdf) {
+    if let (Some(device), Some(bdf)) = (device, bdf) {
+        let phy = format!("sys/class/sas_device/{device}/phy_identifier");
+        if let Some(phy) = tree.text(&phy) {
             // Behind an expander its phys are counted anew.
             let hop = path.split('/').rfind(|w| w.starts_with("expander-"));
             let hop = hop.and_then(|w| w.rsplit(':').next());

@@ -92,6 +92,7 @@ fn controller(look: &Look<'_>, name: &str, all: &mut Functions) -> Part {
         model: join(None, model).or(function.model),
         firmware: attribute("firmware_rev"),
         place: if is_fabric { attribute("address") } else { function.place },
+        port: function.port,
         address: function.address,
         hardware: function.hardware,
         within,

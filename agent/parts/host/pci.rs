@@ -176,6 +176,7 @@ fn function(look: &Look<'_>, bdf: &str) -> Option<Part> {
         model: Some(model(&vendor, &device)),
         hardware: Some(format!("{vendor}:{device}")),
         place,
+        port: Some(format!("PCI {bdf}")),
         address: Some(address.clone()),
         within,
         attachment,
