@@ -357,7 +357,7 @@ const WORDS_OF_HEALTH: &[&str] = &[
 
 fn is_common(four: &[u8]) -> bool {
     let has = |word: &&str| word.as_bytes().windows(GRAM).any(|w| w == four);
-    WORDS_OF_HEALTH.iter().any(|word| has(word))
+    WORDS_OF_HEALTH.iter().any(has)
 }
 
 /// How rare a byte is in what the kernel says, 0 to 4.
