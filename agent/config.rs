@@ -200,6 +200,8 @@ pub struct Sources {
     pub edac: Edac,
     /// The census of parts.
     pub inventory: Inventory,
+    /// Machine checks and RAS events, from the kernel's tracepoints.
+    pub mce: Mce,
 }
 
 /// The kernel's log.
@@ -329,6 +331,23 @@ impl Default for Inventory {
 /// What `expect` can count.
 pub const EXPECTED: [&str; 8] =
     ["cpu", "dimm", "disk", "gpu", "hba", "nic", "nvme", "psu"];
+
+/// Machine checks and RAS events, from the kernel's tracepoints.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mce {
+    /// Whether a trace instance of our own is read. Without it machine
+    /// checks are known from the kernel's text alone.
+    pub enabled: bool,
+}
+
+impl Default for Mce {
+    fn default() -> Mce {
+        Mce { enabled: true }
+    }
+}
 
 /// How the log is written.
 #[derive(

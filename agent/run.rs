@@ -233,7 +233,7 @@ fn boot_id(root: &Path) -> BootId {
 /// What the configuration says is to be read.
 pub fn setups(config: &Config) -> Vec<Setup> {
     use crate::config::Every;
-    use crate::sources::{Poll, file, inventory, journal, kmsg, mount};
+    use crate::sources::{Poll, file, inventory, journal, kmsg, mount, trace};
     let (root, wanted) = (&config.root, &config.sources);
     let mut setups = Vec::new();
     if wanted.kmsg.enabled {
@@ -274,6 +274,9 @@ pub fn setups(config: &Config) -> Vec<Setup> {
         options.every = wanted.inventory.every.0;
         options.expect.clone_from(&wanted.inventory.expect);
         setups.push(Setup::Inventory(options));
+    }
+    if wanted.mce.enabled {
+        setups.push(Setup::Mce(trace::Options::under(root)));
     }
     setups
 }

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::observation::Source;
+use crate::hash::fnv1a;
+use crate::observation::{Observation, Source, Value};
 use crate::parts::census::Census;
 use crate::parts::ids::PartId;
 use crate::time::Timestamp;
@@ -46,6 +48,52 @@ impl Effect {
     }
 }
 
+/// By what an error is known again that another source tells too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// Equal for the same error, within a pattern.
+    pub key: u64,
+    /// How long before the signal's time it may have happened: counters are
+    /// read at intervals.
+    pub span: Duration,
+}
+
+impl Twin {
+    /// What an observation is known by; `None` for those that no other
+    /// source tells. A machine check is known by its CPU, bank and status;
+    /// errors of a memory controller or a PCIe function by the part alone,
+    /// since counters tell no more.
+    pub fn of(observation: &Observation<'_>, part: &PartId) -> Option<Twin> {
+        let number = |name| match observation.get(name) {
+            Some(Value::Number(n)) => n.to_bits(),
+            _ => u64::MAX,
+        };
+        let mut bytes = Vec::new();
+        match observation.patterns {
+            Source::Mce => {
+                let Some(Value::Text(status)) = observation.get("status")
+                else {
+                    return None;
+                };
+                bytes.extend(number("cpu").to_le_bytes());
+                bytes.extend(number("bank").to_le_bytes());
+                bytes.extend(status);
+            }
+            Source::Edac | Source::Aer => {
+                bytes.extend(part.as_str().as_bytes());
+            }
+            _ => return None,
+        }
+        let span = match observation.get("span") {
+            Some(Value::Number(seconds)) => {
+                Duration::try_from_secs_f64(seconds).unwrap_or_default()
+            }
+            _ => Duration::ZERO,
+        };
+        Some(Twin { key: fnv1a(&bytes), span })
+    }
+}
+
 /// A pattern's match, on its way to the ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Signal {
@@ -69,6 +117,8 @@ pub struct Signal {
     pub approximate: bool,
     /// Whether a drill put it in.
     pub injected: bool,
+    /// By what it is known again when another source tells it too.
+    pub twin: Option<Twin>,
     /// Captures and word fields, for the templates of summary and advice.
     pub captures: BTreeMap<String, String>,
     /// The text or reading itself, at most [`TEXT_MAX`] bytes, lossy UTF-8.

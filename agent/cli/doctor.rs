@@ -5,6 +5,7 @@
 mod agent;
 mod hardware;
 mod host;
+mod tracepoints;
 
 use std::path::PathBuf;
 
@@ -101,6 +102,7 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let mut checks = host::checks(&args.root);
     checks.extend(hardware::checks(&args.root));
+    checks.push(tracepoints::check(&args.root));
     checks.extend(agent::checks(global, &args.root));
     let worst = checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok);
     if global.json {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::twins::Sight;
 use crate::parts::ids::PartId;
 use crate::parts::part::{About, Attachment, Presence};
 use crate::patterns::set::{Proof, Quarantine, Severity, Stage};
@@ -343,6 +344,9 @@ pub struct Fault {
     /// The tolerance's memory.
     #[serde(default)]
     pub window: Window,
+    /// What was counted lately, for sources that tell it too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sights: Vec<Sight>,
     /// How long `where` has held (`lasting`).
     #[serde(default)]
     pub held: Stopwatch,

@@ -29,6 +29,7 @@ mod suppress;
 mod table;
 mod timers;
 mod tolerance;
+pub mod twins;
 
 #[cfg(test)]
 mod testing;

@@ -6,6 +6,7 @@ use super::fault::{Ended, Evidence, Fault, FaultKey, Phase, Window};
 use super::room::Room;
 use super::table::Row;
 use super::tolerance::{Occasion, admit, empty};
+use super::twins::{self, Telling};
 use super::{Ledger, proof, tolerance};
 use crate::hash::fnv1a;
 use crate::patterns::set::{Pattern, Proof, Severity};
@@ -87,11 +88,28 @@ impl Ledger {
         *last
     }
 
-    fn take_open(&mut self, id: &SourceId, pattern: &Pattern, signal: Signal) {
-        if signal.count == 0 {
+    fn take_open(
+        &mut self,
+        id: &SourceId,
+        pattern: &Pattern,
+        mut signal: Signal,
+    ) {
+        let telling = signal.twin.map(|twin| {
+            let at = signal.time;
+            Telling { source: id, twin, at }
+        });
+        if let Some(telling) = telling {
+            signal.count -= self.told(pattern, telling, signal.count);
+        }
+        if signal.count == 0 || self.yields(pattern) {
             return self.take_evidence(pattern, &signal);
         }
         let Some(key) = self.see(id, pattern, &signal) else { return };
+        let room = Room::among(self.table.len());
+        let row = self.table.get_mut(&key);
+        if let (Some(telling), Some(row)) = (telling, row) {
+            twins::remember(&mut row.fault, telling, signal.count, room.window);
+        }
         let occasion = Occasion {
             at: signal.time,
             wall: self.now.wall,
@@ -342,6 +360,9 @@ impl Ledger {
             self.stats.unknown += 1;
             return;
         };
+        if self.yields(&pattern) {
+            return;
+        }
         let near = |fault: &&Fault| {
             let ago = at.since(fault.last_seen);
             let ahead = fault.last_seen.since(at);
@@ -417,6 +438,7 @@ pub(super) fn new_fault(
         locked: false,
         injected: signal.injected,
         window: Window::default(),
+        sights: Vec::new(),
         held: Default::default(),
         active: Default::default(),
         proofs: vec![Default::default(); pattern.clear.len()],

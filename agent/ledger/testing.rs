@@ -41,6 +41,7 @@ pub fn pattern(name: &str) -> Pattern {
         probation: time("7d"),
         escalate: Vec::new(),
         suppresses: Vec::new(),
+        yields: Vec::new(),
         suppressible: false,
         settle: time("5s"),
         history: false,
@@ -168,6 +169,7 @@ impl World {
             time: self.now.wall,
             approximate: false,
             injected: false,
+            twin: None,
             captures: BTreeMap::new(),
             text: format!("{name} on {part}"),
         }

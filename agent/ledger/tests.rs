@@ -9,3 +9,4 @@ mod random;
 mod room;
 mod rules;
 mod siblings;
+mod twins;

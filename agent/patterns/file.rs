@@ -77,6 +77,10 @@ pub struct RawPattern {
     /// Patterns whose faults on the same part, or below it, this one explains.
     #[serde(default)]
     pub suppresses: Vec<At<String>>,
+    /// Sources that tell the same errors better: while one of them reads,
+    /// what this pattern takes is evidence and counts nothing.
+    #[serde(default)]
+    pub yields: Vec<At<Source>>,
     /// How long a suppressible fault waits for its cause.
     pub settle: Option<At<String>>,
     /// Function names of the kernel's "callbacks suppressed" lines that hide

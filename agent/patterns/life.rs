@@ -240,6 +240,25 @@ pub(super) fn settle(p: &RawPattern, findings: &mut Findings<'_>) -> Duration {
     duration(p.settle.as_ref(), default, findings)
 }
 
+pub(super) fn yields(
+    p: &RawPattern,
+    source: Source,
+    findings: &mut Findings<'_>,
+) -> Vec<Source> {
+    for other in &p.yields {
+        if other.value == source {
+            findings
+                .error(other.place, format!("it is of source {source} itself"))
+                .help("errors of one source are never told twice by it");
+        } else if source.is_state() {
+            findings
+                .error(other.place, format!("{source} tells states"))
+                .help("only what is counted can count twice");
+        }
+    }
+    p.yields.iter().map(|s| s.value).collect()
+}
+
 pub(super) fn suppresses(
     p: &RawPattern,
     known: &Known<'_>,

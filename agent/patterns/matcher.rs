@@ -20,7 +20,7 @@ use crate::kernel::KernelRecord;
 use crate::observation::{HISTORY, KIND, LEVELS, Observation, Source, Value};
 use crate::parts::ids::PartId;
 use crate::prefilter::{Entry, Prefilter};
-use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth};
+use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth, Twin};
 
 /// The longest capture kept, bytes; part names and numbers are shorter.
 const CAPTURE_MAX: usize = 128;
@@ -497,10 +497,12 @@ impl Rule {
             e.when.under.as_ref().and_then(fill).map(|p| PartId::new(&p))
         };
         let suspects = pattern.suspects.iter().filter_map(fill);
+        let part = PartId::new(&part);
         Signal {
+            twin: Twin::of(observation, &part),
             pattern: pattern.name.clone(),
             effect,
-            part: PartId::new(&part),
+            part,
             suspects: suspects.map(|p| PartId::new(&p)).collect(),
             count,
             value,

@@ -11,7 +11,7 @@ use super::compile::Built;
 use super::fields::{self, Message, Where};
 use super::file::{RawCount, RawPattern, RawProof};
 use super::life::{
-    escalation, lasting, proofs, settle, sub_key, suppresses, tolerate,
+    escalation, lasting, proofs, settle, sub_key, suppresses, tolerate, yields,
 };
 use super::located::At;
 use super::matcher::{Count, Rule};
@@ -90,6 +90,7 @@ pub(super) fn build(
             .map(|e| escalation(e, p.severity, &taken, findings))
             .collect(),
         suppresses: suppresses(p, known, findings),
+        yields: yields(p, source, findings),
         suppressible: known.suppressed.contains(p.name.value.as_str()),
         settle: settle(p, findings),
         history: p.history,

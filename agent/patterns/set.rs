@@ -215,6 +215,8 @@ pub struct Pattern {
     pub escalate: Vec<Escalation>,
     /// The patterns this one explains.
     pub suppresses: Vec<Arc<str>>,
+    /// The sources that tell the same errors better.
+    pub yields: Vec<Source>,
     /// Whether some pattern suppresses this one.
     pub suppressible: bool,
     /// How long a suppressible fault waits for its cause.

@@ -40,6 +40,10 @@ pub mod supervisor;
 pub mod tally;
 pub mod text;
 mod text_header;
+pub mod trace;
+mod trace_instance;
+mod trace_observe;
+mod trace_pair;
 pub mod tree;
 mod uevent;
 pub mod unexplained;
@@ -100,6 +104,11 @@ pub const SOURCES: &[Spec] = &[
         doc: "the census of parts, from /sys and the firmware's tables",
         needs: "root for the firmware's tables (memory modules, slots)",
     },
+    Spec {
+        source: Source::Mce,
+        doc: "machine checks and RAS events, from a trace instance of our own",
+        needs: "root, and tracefs writable at /sys/kernel/tracing",
+    },
 ];
 
 /// A source with its checked configuration: what the supervisor runs.
@@ -117,6 +126,8 @@ pub enum Setup {
     Edac(Poll),
     /// The census of parts.
     Inventory(inventory::Options),
+    /// The kernel's tracepoints.
+    Mce(trace::Options),
 }
 
 impl Setup {
@@ -128,6 +139,7 @@ impl Setup {
             Setup::File(_) => Source::File,
             Setup::Mount(_) => Source::Mount,
             Setup::Edac(_) => Source::Edac,
+            Setup::Mce(_) => Source::Mce,
             Setup::Inventory(_) => Source::Inventory,
         }
     }
@@ -154,6 +166,7 @@ impl Setup {
             Setup::Mount(options) => mount::run(options, context),
             Setup::Edac(options) => edac::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),
+            Setup::Mce(options) => trace::run(options, context),
         }
     }
 }

@@ -98,6 +98,7 @@ mod tests {
             time: Timestamp(0),
             approximate: false,
             injected: false,
+            twin: None,
             captures: BTreeMap::new(),
             text: String::new(),
         };

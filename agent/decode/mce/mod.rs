@@ -22,6 +22,7 @@ pub mod words;
 
 use bits::{Abilities, CECC, DEFERRED, EN, OVER, PCC, POISON, UC, UECC, VAL};
 pub use decoded::{Address, BankName, Code, Decoded, Kind, Place};
+pub use place::FIRMWARE_BANK;
 pub use registers::{Model, Registers, Vendor};
 use severity::{is_consumed_poison, is_smca};
 pub use words::{Severity, Tracking, Unit};
