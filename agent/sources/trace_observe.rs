@@ -207,6 +207,7 @@ impl Outlet {
                         ("page", Value::Text(page.as_bytes())),
                         ("error", Value::Text(error.as_bytes())),
                         ("count", Value::Number(1.0)),
+                        SPAN,
                     ],
                 );
             }
@@ -219,6 +220,7 @@ impl Outlet {
                     ("block", Value::Text(fru.as_bytes())),
                     ("error", Value::Text(section.as_bytes())),
                     ("count", Value::Number(1.0)),
+                    SPAN,
                 ],
             ),
             Told::Arm { grade, cpu, mpidr } => {
@@ -236,6 +238,7 @@ impl Outlet {
                         ("device", Value::Text(b"arm-processor")),
                         ("block", Value::Text(block.as_bytes())),
                         ("count", Value::Number(1.0)),
+                        SPAN,
                     ],
                 );
             }
@@ -296,6 +299,18 @@ impl Outlet {
     }
 }
 
+/// An event tells of its own moment; counters of the time between readings.
+const SPAN: (&str, Value<'static>) = ("span", Value::Number(0.0));
+
+/// Whether a label says which DIMM it is: EDAC joins those that it can't
+/// tell apart by ` or `, and has words for knowing none
+/// (edac_mc_handle_error, drivers/edac/edac_mc.c).
+fn is_one_dimm(label: &str) -> bool {
+    let none = ["any memory", "unknown memory", "unknown label"];
+    !label.contains(" or ")
+        && !none.iter().any(|n| label.eq_ignore_ascii_case(n))
+}
+
 /// The texts that an EDAC event's fields borrow.
 struct MemoryTexts {
     location: String,
@@ -326,12 +341,13 @@ fn memory_fields<'a>(
         ("kind", Value::Word(memory.grade.word())),
         ("unit", Value::Word("memory")),
         ("count", Value::Number(memory.count as f64)),
+        SPAN,
     ];
     if let Some(mc) = memory.mc {
         fields.push(("mc", Value::Number(mc as f64)));
     }
     let strings = [
-        ("label", Some(&memory.label)),
+        ("label", Some(&memory.label).filter(|label| is_one_dimm(label))),
         ("location", Some(&texts.location)),
         ("error", Some(&memory.message)),
         ("address", texts.address.as_ref()),
@@ -361,4 +377,74 @@ fn aer_fields<'a>(
         ("device", Value::Text(aer.device.as_bytes())),
         ("count", Value::Number(1.0)),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::trace::ras::{AerGrade, Grade};
+
+    fn memory(label: &str) -> Memory {
+        Memory {
+            grade: Grade::Corrected,
+            firmware: false,
+            count: 2,
+            mc: Some(1),
+            label: label.into(),
+            layers: Some([2, 0, -1]),
+            message: "read error".into(),
+            address: Some(0x5040),
+            syndrome: None,
+        }
+    }
+
+    fn field(memory: &Memory, name: &str) -> Option<String> {
+        let texts = MemoryTexts::of(memory);
+        let fields = memory_fields(memory, &texts);
+        let value = fields.into_iter().find(|(n, _)| *n == name)?.1;
+        Some(match value {
+            Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
+            Value::Word(word) => word.to_owned(),
+            Value::Number(n) => n.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_memory_error_has_the_fields_that_counters_have() {
+        let error = memory("DIMM_A1");
+        let wanted = [
+            ("kind", "corrected"),
+            ("unit", "memory"),
+            ("label", "DIMM_A1"),
+            ("mc", "1"),
+            ("count", "2"),
+            ("span", "0"),
+            ("location", "2:0"),
+            ("page", "5"),
+        ];
+        for (name, value) in wanted {
+            assert_eq!(field(&error, name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(field(&error, "syndrome"), None);
+        let known = Source::Edac.fields();
+        let texts = MemoryTexts::of(&error);
+        for (name, _) in memory_fields(&error, &texts) {
+            assert!(known.iter().any(|f| f.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_label_that_names_no_single_dimm_is_no_label() {
+        for label in ["any memory", "DIMM_A1 or DIMM_A2", ""] {
+            assert_eq!(field(&memory(label), "label"), None, "{label}");
+        }
+    }
+
+    #[test]
+    fn a_function_that_says_nothing_still_errs_once() {
+        let device = "0000:3b:00.0".into();
+        let grade = AerGrade::Fatal;
+        assert_eq!(names(&Aer { device, grade, status: 0 }), ["unknown"]);
+    }
 }
