@@ -17,7 +17,7 @@ mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
-pub use poll::{Edac, Every};
+pub use poll::{Aer, Edac, Every, Host, Pcie};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -198,6 +198,12 @@ pub struct Sources {
     pub mount: Mount,
     /// The counters of memory errors that the kernel's EDAC drivers keep.
     pub edac: Edac,
+    /// The counters of PCIe errors that the kernel keeps for each device.
+    pub aer: Aer,
+    /// The width and speed of PCIe links.
+    pub pcie: Pcie,
+    /// The node as a whole: memory taken out of use, CPUs, throttling.
+    pub host: Host,
     /// The census of parts.
     pub inventory: Inventory,
     /// Machine checks and RAS events, from the kernel's tracepoints.

@@ -268,6 +268,15 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     if wanted.edac.enabled {
         setups.push(Setup::Edac(poll(&wanted.edac.every)));
     }
+    if wanted.aer.enabled {
+        setups.push(Setup::Aer(poll(&wanted.aer.every)));
+    }
+    if wanted.pcie.enabled {
+        setups.push(Setup::Pcie(poll(&wanted.pcie.every)));
+    }
+    if wanted.host.enabled {
+        setups.push(Setup::Host(poll(&wanted.host.every)));
+    }
     if wanted.inventory.enabled {
         let labels = wanted.inventory.labels.clone();
         let mut options = inventory::Options::under(root, labels);

@@ -41,6 +41,24 @@ poll!(
     10
 );
 
+poll!(
+    /// The counters of PCIe errors.
+    Aer,
+    30
+);
+
+poll!(
+    /// PCIe links.
+    Pcie,
+    60
+);
+
+poll!(
+    /// The node as a whole.
+    Host,
+    60
+);
+
 /// A length of time such as 30s or 5m.
 #[derive(
     Clone,

@@ -260,6 +260,7 @@ const HOST: &[FieldSpec] = &[
     field("cpu", Number, "cpu: its number; throttle: the core's first"),
     field("socket", Number, "the socket"),
     field("online", Flag, "cpu: whether it runs"),
+    field("parked", Flag, "cpu: whether people said that not all shall run"),
     field("scope", Word(&["core", "package"]), "throttle: what was hot"),
     field("events_hour", Number, "throttle: times in the last hour"),
     field("share", Number, "throttle: time lost since last read, percent"),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use super::owned::{Fields, borrow};
 use super::probe::{PATIENCE, Probe};
 use super::stop::{Woken, wait};
 use super::tally::{Grown, Tally};
@@ -18,27 +19,6 @@ use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
 
 const DAY: f64 = 86_400.0;
-
-/// A field's value, owned.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Owned {
-    /// Text.
-    Text(String),
-    /// One of the field's words.
-    Word(&'static str),
-    /// A number.
-    Number(f64),
-}
-
-impl Owned {
-    fn value(&self) -> Value<'_> {
-        match self {
-            Owned::Text(text) => Value::Text(text.as_bytes()),
-            Owned::Word(word) => Value::Word(word),
-            Owned::Number(number) => Value::Number(*number),
-        }
-    }
-}
 
 /// A counter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,8 +33,10 @@ pub struct Reading {
     pub age: Option<Duration>,
     /// Whether it is the sum of finer ones that were read too.
     pub sum: bool,
+    /// Where the device hangs in the tree, where that matters.
+    pub path: String,
     /// What it counts.
-    pub fields: Vec<(&'static str, Owned)>,
+    pub fields: Fields,
 }
 
 impl Reading {
@@ -66,6 +48,15 @@ impl Reading {
 /// The counters that did not stand at zero when they were last read.
 #[derive(Clone, Debug, Default)]
 pub struct Known(BTreeSet<String>);
+
+impl Known {
+    /// Whether any counter of the device did.
+    pub fn has(&self, device: &str) -> bool {
+        let mut after = self.0.range(device.to_owned()..);
+        let rest = after.next().and_then(|key| key.strip_prefix(device));
+        rest.is_some_and(|rest| rest.starts_with(' '))
+    }
+}
 
 /// All counters, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -86,7 +77,7 @@ impl Look {
         &mut self,
         known: &Known,
         reading: Reading,
-        fields: impl FnOnce() -> Vec<(&'static str, Owned)>,
+        fields: impl FnOnce() -> Fields,
     ) {
         // Nearly all stand at zero for ever.
         if reading.value > 0 {
@@ -255,8 +246,7 @@ fn fields(
     let count = grown.by as f64;
     // More within less than a day are no more than that in a day.
     let days = (span.as_secs_f64() / DAY).max(1.0);
-    let mut fields: Vec<_> =
-        reading.fields.iter().map(|(n, v)| (*n, v.value())).collect();
+    let mut fields = borrow(&reading.fields);
     fields.push(("count", Value::Number(count)));
     fields.push(("span", Value::Number(span.as_secs_f64().round())));
     fields.push(("day", Value::Number((count / days).round())));

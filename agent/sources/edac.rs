@@ -12,9 +12,8 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use super::counting::{
-    Growth, Kind, Known, Look, Owned, Reading, run as count,
-};
+use super::counting::{Growth, Kind, Known, Look, Reading, run as count};
+use super::owned::{Fields, Owned};
 use super::tree::Tree;
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
@@ -151,7 +150,7 @@ impl Counted<'_> {
         kind: &'static str,
         value: u64,
         sum: bool,
-        place: impl FnOnce() -> Vec<(&'static str, Owned)>,
+        place: impl FnOnce() -> Fields,
     ) {
         let mc = Owned::Number(f64::from(self.mc));
         let reading = Reading {
@@ -160,7 +159,7 @@ impl Counted<'_> {
             value,
             age: self.age,
             sum,
-            fields: Vec::new(),
+            ..Reading::default()
         };
         self.look.add(self.known, reading, || {
             let unit = Owned::Word("memory");
@@ -250,7 +249,7 @@ fn named(label: &str) -> Option<(&'static str, Owned)> {
 }
 
 /// `channel 1 slot 0` (drivers/edac/edac_mc.c, edac_layer_name).
-fn place(mc: u32, location: &str) -> Vec<(&'static str, Owned)> {
+fn place(mc: u32, location: &str) -> Fields {
     let mut fields = Vec::new();
     let words: Vec<&str> = location.split_whitespace().collect();
     let mut channel = None;

@@ -7,6 +7,7 @@
 //! gaps and positions; an observation that matches nothing crosses only as
 //! part of a position.
 
+pub mod aer;
 pub mod counting;
 pub mod edac;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod file_tail;
 mod file_watch;
 pub mod forward;
 mod guard;
+pub mod host;
 pub mod inventory;
 pub mod journal;
 pub mod journal_child;
@@ -27,12 +29,17 @@ pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_privilege;
 pub mod kmsg_record;
+pub mod looking;
 pub mod machine_check;
 pub mod mce_text;
 pub mod mount;
 mod mount_info;
+pub mod owned;
+pub mod pci;
+pub mod pcie;
 mod poll;
 pub mod probe;
+pub mod recent;
 pub mod shared;
 pub mod states;
 pub mod stop;
@@ -100,6 +107,23 @@ pub const SOURCES: &[Spec] = &[
         needs: "an EDAC driver for the platform",
     },
     Spec {
+        source: Source::Aer,
+        doc: "the kernel's counters of PCIe errors, from \
+              /sys/bus/pci/devices",
+        needs: "error reporting that the firmware leaves to the kernel",
+    },
+    Spec {
+        source: Source::Pcie,
+        doc: "the width and speed of PCIe links, from /sys/bus/pci/devices",
+        needs: "nothing",
+    },
+    Spec {
+        source: Source::Host,
+        doc: "memory taken out of use, CPUs and throttling, from /proc and \
+              /sys/devices/system/cpu",
+        needs: "nothing",
+    },
+    Spec {
         source: Source::Inventory,
         doc: "the census of parts, from /sys and the firmware's tables",
         needs: "root for the firmware's tables (memory modules, slots)",
@@ -124,6 +148,12 @@ pub enum Setup {
     Mount(mount::Options),
     /// Counters of memory errors.
     Edac(Poll),
+    /// Counters of PCIe errors.
+    Aer(Poll),
+    /// PCIe links.
+    Pcie(Poll),
+    /// The node as a whole.
+    Host(Poll),
     /// The census of parts.
     Inventory(inventory::Options),
     /// The kernel's tracepoints.
@@ -140,6 +170,9 @@ impl Setup {
             Setup::Mount(_) => Source::Mount,
             Setup::Edac(_) => Source::Edac,
             Setup::Mce(_) => Source::Mce,
+            Setup::Aer(_) => Source::Aer,
+            Setup::Pcie(_) => Source::Pcie,
+            Setup::Host(_) => Source::Host,
             Setup::Inventory(_) => Source::Inventory,
         }
     }
@@ -165,6 +198,9 @@ impl Setup {
             Setup::File(options) => file::run(options, context),
             Setup::Mount(options) => mount::run(options, context),
             Setup::Edac(options) => edac::run(options, context),
+            Setup::Aer(options) => aer::run(options, context),
+            Setup::Pcie(options) => pcie::run(options, context),
+            Setup::Host(options) => host::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),
             Setup::Mce(options) => trace::run(options, context),
         }

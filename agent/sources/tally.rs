@@ -59,6 +59,16 @@ impl Tally {
         }
     }
 
+    /// Whether it was read in that boot.
+    pub fn is_of(&self, boot: &str) -> bool {
+        self.boot == boot
+    }
+
+    /// One that was kept elsewhere goes on.
+    pub fn resumed(self) -> Tally {
+        Tally { resumed: true, ..self }
+    }
+
     /// Takes a counter's value as read at `now`. A counter that has shrunk
     /// was begun anew, as when its driver is loaded again: what it shows has
     /// all come since. `None` if it has not grown, or is one too many.

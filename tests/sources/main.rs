@@ -6,6 +6,7 @@
 mod bench;
 mod edac;
 mod file;
+mod host;
 mod host_dir;
 mod journal;
 mod kmsg;
@@ -13,3 +14,4 @@ mod mce_text;
 mod mount;
 #[path = "../not_run/mod.rs"]
 mod not_run;
+mod pci;

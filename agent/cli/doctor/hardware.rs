@@ -5,13 +5,14 @@ use std::path::Path;
 
 use super::Check;
 use crate::sources::counting::{Known, Look};
-use crate::sources::edac;
+use crate::sources::looking;
 use crate::sources::probe::{PATIENCE, Probe};
 use crate::sources::tree::{Progress, Tree};
+use crate::sources::{aer, edac, host, pcie};
 
 /// The checks, in the order of the table of sources.
 pub fn checks(root: &Path) -> Vec<Check> {
-    vec![counters("edac", root, edac::look)]
+    vec![counters("edac", root, edac::look), counters("aer", root, aer::look)]
 }
 
 /// A source that reads counters.
@@ -35,6 +36,19 @@ fn counters(
         look.readings.len()
     );
     Check::ok(name, found)
+}
+
+/// A source that tells how things are.
+fn states(
+    name: &'static str,
+    root: &Path,
+    look: fn(&Tree) -> looking::Look,
+) -> Check {
+    match ask(root, look) {
+        Ok(Ok(seen)) => Check::ok(name, format!("{} thing(s)", seen.len())),
+        Ok(Err(absent)) => Check::ok(name, format!("absent: {absent}")),
+        Err(hangs) => unreadable(name, hangs),
+    }
 }
 
 fn ask<T: Send + 'static>(

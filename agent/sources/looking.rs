@@ -1,0 +1,121 @@
+//! What the state sources have in common that look at sysfs at intervals.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::owned::{Fields, borrow};
+use super::probe::{PATIENCE, Probe};
+use super::states::{Found, Told};
+use super::stop::{Woken, wait};
+use super::tree::{Progress, Tree};
+use super::{Context, Counters, End, Failure, Poll};
+use crate::clock;
+use crate::observation::{Observation, Source};
+use crate::signal::{Health, Position, SourceId};
+use crate::time::Timestamp;
+
+/// How things are, at one moment; an error says why there are none here.
+pub type Look = Result<Vec<Fields>, String>;
+
+/// Looks until told to stop. `amend` sees what was looked at before it is
+/// told, with what `context` remembers, and says what is to be remembered.
+///
+/// # Errors
+/// When the ledger is gone.
+pub fn run(
+    source: Source,
+    options: &Poll,
+    context: &mut Context,
+    look: fn(&Tree) -> Look,
+    mut amend: impl FnMut(&mut Vec<Fields>, Timestamp) -> Option<Position>,
+) -> Result<End, Failure> {
+    let id = SourceId::from(source.name());
+    let mut told = Told::default();
+    let mut probe = Probe::default();
+    let mut anew = false;
+    loop {
+        let root = options.root.clone();
+        let question =
+            move |progress: Progress| look(&Tree::new(&root, progress));
+        match probe.ask(PATIENCE, question) {
+            Ok(Ok(mut seen)) => {
+                context.up(&id)?;
+                let now = clock::now().wall;
+                let position = amend(&mut seen, now);
+                let turn = Turn { source, id: &id, now, anew };
+                turn.tell(&seen, position, &mut told, context)?;
+            }
+            Ok(Err(absent)) => return Ok(End::Absent(absent)),
+            Err(hangs) => context.tell(&id, Health::Down(hangs))?,
+        }
+        if context.once {
+            return Ok(End::Stopped);
+        }
+        match pause(options.every, None, context) {
+            None => return Ok(End::Stopped),
+            Some(other) => anew = other,
+        }
+    }
+}
+
+/// Waits for `every`, or until `fd` tells of a change; `None` to end, else
+/// whether another pattern set is in force.
+pub fn pause(
+    every: Duration,
+    fd: Option<(std::os::fd::BorrowedFd<'_>, nix::poll::PollFlags)>,
+    context: &mut Context,
+) -> Option<bool> {
+    match wait(&context.stop, fd, Some(every)) {
+        Woken::Stop => None,
+        Woken::Ready | Woken::Timeout => Some(context.patterns.refresh()),
+    }
+}
+
+/// One look's worth of telling.
+pub struct Turn<'a> {
+    /// Which source.
+    pub source: Source,
+    /// Its name.
+    pub id: &'a SourceId,
+    /// When it was looked.
+    pub now: Timestamp,
+    /// Whether another pattern set is in force.
+    pub anew: bool,
+}
+
+impl Turn<'_> {
+    /// Tells what has changed.
+    ///
+    /// # Errors
+    /// When the ledger is gone.
+    pub fn tell(
+        &self,
+        seen: &[Fields],
+        position: Option<Position>,
+        told: &mut Told,
+        context: &mut Context,
+    ) -> Result<(), Failure> {
+        let matcher = &context.patterns.set().matcher;
+        let mut found = Found::default();
+        for fields in seen {
+            let fields = borrow(fields);
+            let observation = Observation {
+                patterns: self.source,
+                time: self.now,
+                approximate: false,
+                injected: false,
+                fields: &fields,
+            };
+            found.look(matcher, &observation);
+        }
+        let counters = context.counters(&Arc::clone(self.id));
+        Counters::add(&counters.observations, found.observations);
+        counters.succeeded(self.now);
+        let events = told.changes(found, self.anew);
+        Counters::add(&counters.matches, events.len() as u64);
+        if !events.is_empty() || position.is_some() {
+            context.send(self.id, events, position)?;
+        }
+        Ok(())
+    }
+}
