@@ -17,7 +17,7 @@ mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
-pub use poll::{Aer, Edac, Every, Host, Pcie};
+pub use poll::{Aer, Disk, Edac, Every, Host, Pcie};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -200,6 +200,8 @@ pub struct Sources {
     pub edac: Edac,
     /// The counters of PCIe errors that the kernel keeps for each device.
     pub aer: Aer,
+    /// Disks: their state, and the health logs of NVMe drives.
+    pub disk: Disk,
     /// The width and speed of PCIe links.
     pub pcie: Pcie,
     /// The node as a whole: memory taken out of use, CPUs, throttling.

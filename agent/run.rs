@@ -271,6 +271,9 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     if wanted.aer.enabled {
         setups.push(Setup::Aer(poll(&wanted.aer.every)));
     }
+    if wanted.disk.enabled {
+        setups.push(Setup::Disk(poll(&wanted.disk.every)));
+    }
     if wanted.pcie.enabled {
         setups.push(Setup::Pcie(poll(&wanted.pcie.every)));
     }

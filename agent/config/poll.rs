@@ -48,6 +48,12 @@ poll!(
 );
 
 poll!(
+    /// Disks.
+    Disk,
+    60
+);
+
+poll!(
     /// PCIe links.
     Pcie,
     60

@@ -9,6 +9,7 @@
 
 pub mod aer;
 pub mod counting;
+pub mod disk;
 pub mod edac;
 pub mod file;
 pub mod file_glob;
@@ -34,6 +35,7 @@ pub mod machine_check;
 pub mod mce_text;
 pub mod mount;
 mod mount_info;
+mod nvme_log;
 pub mod owned;
 pub mod pci;
 pub mod pcie;
@@ -113,6 +115,11 @@ pub const SOURCES: &[Spec] = &[
         needs: "error reporting that the firmware leaves to the kernel",
     },
     Spec {
+        source: Source::Disk,
+        doc: "disks: their state from sysfs, the health logs of NVMe drives",
+        needs: "for health logs: /dev/nvme*, and CAP_SYS_ADMIN",
+    },
+    Spec {
         source: Source::Pcie,
         doc: "the width and speed of PCIe links, from /sys/bus/pci/devices",
         needs: "nothing",
@@ -150,6 +157,8 @@ pub enum Setup {
     Edac(Poll),
     /// Counters of PCIe errors.
     Aer(Poll),
+    /// Disks.
+    Disk(Poll),
     /// PCIe links.
     Pcie(Poll),
     /// The node as a whole.
@@ -171,6 +180,7 @@ impl Setup {
             Setup::Edac(_) => Source::Edac,
             Setup::Mce(_) => Source::Mce,
             Setup::Aer(_) => Source::Aer,
+            Setup::Disk(_) => Source::Disk,
             Setup::Pcie(_) => Source::Pcie,
             Setup::Host(_) => Source::Host,
             Setup::Inventory(_) => Source::Inventory,
@@ -199,6 +209,7 @@ impl Setup {
             Setup::Mount(options) => mount::run(options, context),
             Setup::Edac(options) => edac::run(options, context),
             Setup::Aer(options) => aer::run(options, context),
+            Setup::Disk(options) => disk::run(options, context),
             Setup::Pcie(options) => pcie::run(options, context),
             Setup::Host(options) => host::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),

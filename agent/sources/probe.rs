@@ -54,6 +54,11 @@ impl<T: Send + 'static> Probe<T> {
         Ok(())
     }
 
+    /// Whether no question hangs.
+    pub fn is_free(&self) -> bool {
+        self.under_way.is_none()
+    }
+
     /// Waits up to `patience` for the answer to what was begun.
     ///
     /// # Errors

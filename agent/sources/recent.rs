@@ -35,12 +35,15 @@ impl Recent {
         window: Duration,
     ) -> Recent {
         let kept = position.and_then(|p| serde_json::from_str(&p.0).ok());
-        let kept = kept.filter(|kept: &Recent| kept.tally.is_of(boot));
-        let changed = false;
-        match kept {
+        Recent::go_on(kept, boot, window)
+    }
+
+    /// Goes on from what was kept elsewhere.
+    pub fn go_on(kept: Option<Recent>, boot: &str, window: Duration) -> Recent {
+        match kept.filter(|kept| kept.tally.is_of(boot)) {
             Some(Recent { tally, grown, .. }) => {
                 let tally = tally.resumed();
-                Recent { tally, grown, window, changed }
+                Recent { tally, grown, window, changed: false }
             }
             None => Recent {
                 tally: Tally::resume(None, boot),
@@ -74,16 +77,20 @@ impl Recent {
         all.iter().map(|(_, by)| by).sum()
     }
 
+    /// All counters were read at `now`; whether there is anything new to
+    /// keep.
+    pub fn settle(&mut self, now: Timestamp) -> bool {
+        self.grown.retain(|_, all| !all.is_empty());
+        let counted = self.tally.done(now).is_some();
+        let changed = std::mem::take(&mut self.changed);
+        counted || changed
+    }
+
     /// All counters were read at `now`. The position to keep, if it says
     /// anything new.
     pub fn done(&mut self, now: Timestamp) -> Option<Position> {
-        self.grown.retain(|_, all| !all.is_empty());
-        let counted = self.tally.done(now).is_some();
-        if !counted && !self.changed {
-            return None;
-        }
-        self.changed = false;
-        serde_json::to_string(self).ok().map(Position)
+        let new = self.settle(now).then(|| serde_json::to_string(self));
+        new.and_then(Result::ok).map(Position)
     }
 }
 

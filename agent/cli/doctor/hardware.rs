@@ -8,11 +8,17 @@ use crate::sources::counting::{Known, Look};
 use crate::sources::looking;
 use crate::sources::probe::{PATIENCE, Probe};
 use crate::sources::tree::{Progress, Tree};
-use crate::sources::{aer, edac, host, pcie};
+use crate::sources::{aer, disk, edac, host, pcie};
 
 /// The checks, in the order of the table of sources.
 pub fn checks(root: &Path) -> Vec<Check> {
-    vec![counters("edac", root, edac::look), counters("aer", root, aer::look)]
+    vec![
+        counters("edac", root, edac::look),
+        counters("aer", root, aer::look),
+        disks(root),
+        states("pcie", root, pcie::look),
+        states("host", root, host::look),
+    ]
 }
 
 /// A source that reads counters.
@@ -46,6 +52,22 @@ fn states(
 ) -> Check {
     match ask(root, look) {
         Ok(Ok(seen)) => Check::ok(name, format!("{} thing(s)", seen.len())),
+        Ok(Err(absent)) => Check::ok(name, format!("absent: {absent}")),
+        Err(hangs) => unreadable(name, hangs),
+    }
+}
+
+/// The disks, and whether NVMe drives tell of their health.
+fn disks(root: &Path) -> Check {
+    let name = "disk";
+    match ask(root, disk::health_logs) {
+        Ok(Ok((count, None))) => Check::ok(name, format!("{count} disk(s)")),
+        Ok(Ok((count, Some(why)))) => Check::warn(
+            name,
+            format!("{count} disk(s); a health log can't be read: {why}"),
+            "run as root; in a container, mount the host's /dev and allow \
+             the devices",
+        ),
         Ok(Err(absent)) => Check::ok(name, format!("absent: {absent}")),
         Err(hangs) => unreadable(name, hangs),
     }
