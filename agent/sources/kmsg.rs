@@ -60,6 +60,12 @@ const CHECK_INTERVAL: &str =
 /// whether that is worth waiting for.
 const BLOCK_LOOK: Duration = Duration::from_millis(100);
 
+/// The log is looked at this often though nothing woke us. The kernel tells
+/// its readers late, from a deferred interrupt (wake_up_klogd in
+/// kernel/printk/printk.c); on some virtual machines a reader that sleeps was
+/// seen to be told of a record only by the next one, however late that came.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Once the ring has been read to its end, what comes has just happened. It
 /// has not after a stall of so long (a full queue), until the end is reached
 /// again: till then the records' own time stamps say more.
@@ -262,7 +268,7 @@ impl<'c> Reading<'c> {
             }
         }
         if woken == Woken::Timeout {
-            woken = wait(&self.context.stop, fd(), None);
+            woken = wait(&self.context.stop, fd(), Some(LOOK_EVERY));
         }
         self.woken_at = clock::boot();
         Ok(woken)

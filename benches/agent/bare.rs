@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Reads for ever; answers each record that says "echo" with a newline.
+/// Reads for ever; of each record that says that a unit is lost it tells which,
+/// and when that was read.
 pub fn read() {
     let mut options = File::options();
     options.read(true).custom_flags(nix::libc::O_NONBLOCK);
@@ -22,8 +23,12 @@ pub fn read() {
         match log.read(&mut buffer) {
             Ok(n) => {
                 // Only records of the latency benchmark are this short.
-                if n < 80 && buffer[..n].ends_with(b"echo\n") {
-                    out.write_all(b"\n").expect("the parent listens");
+                if n < 100 && buffer[..n].ends_with(b" is lost\n") {
+                    let now = faultline::clock::monotonic();
+                    let text = String::from_utf8_lossy(&buffer[..n]);
+                    let unit = text.split(' ').rev().nth(2);
+                    let unit = unit.expect("the benchmark wrote it");
+                    writeln!(out, "{unit} {now}").expect("the parent listens");
                 }
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
