@@ -70,8 +70,8 @@ fn bit(filter: &[u64; WORDS], hash: u32) -> u64 {
 /// A skeleton to be entered.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The texts, in order and apart from each other; the longest is at most
-    /// 255 bytes.
+    /// The texts, in order and apart from each other; of a longer one the
+    /// first 255 bytes are looked for.
     pub pieces: Vec<Vec<u8>>,
     /// Whether the first begins the text.
     pub anchored: bool,
@@ -83,7 +83,7 @@ impl Prefilter {
     /// Takes the skeletons.
     ///
     /// # Errors
-    /// When there are too many, or one is too long or empty.
+    /// When there are too many, or one is empty.
     pub fn new(all: &[Entry]) -> Result<Prefilter, String> {
         let many = |_| "too many literals".to_owned();
         let common = Common::of(all);
@@ -96,6 +96,7 @@ impl Prefilter {
                 if i == best {
                     piece = made.rows.len() - row;
                 }
+                let text = within_row(text);
                 let length = u8::try_from(text.len()).map_err(many)?;
                 let rare = u8::try_from(rarest_byte(text)).map_err(many)?;
                 made.rows.extend([length, rare]);
@@ -215,6 +216,11 @@ impl Prefilter {
     }
 }
 
+/// What of a piece a row can hold.
+fn within_row(piece: &[u8]) -> &[u8] {
+    &piece[..piece.len().min(u8::MAX.into())]
+}
+
 /// The first four bytes, unless there are fewer or all are NUL.
 fn four(text: &[u8]) -> Option<NonZeroU32> {
     let four = text.first_chunk::<GRAM>()?;
@@ -270,7 +276,7 @@ impl Common {
             return Err("an empty literal");
         }
         let grams = pieces.iter().enumerate().flat_map(|(i, piece)| {
-            let windows = piece.windows(GRAM).enumerate();
+            let windows = within_row(piece).windows(GRAM).enumerate();
             windows.map(move |(at, four)| (i, at, four))
         });
         let cost = |four: &[u8]| {
@@ -427,6 +433,14 @@ mod tests {
         let apart = [entry(0, false, &["abcd", "cdef"])];
         assert!(find(&apart, "abcdef").is_empty());
         assert_eq!(find(&apart, "abcdcdef"), [0]);
+    }
+
+    #[test]
+    fn of_a_very_long_text_the_beginning_is_looked_for() {
+        let long = "Hardware is broken; ".repeat(40);
+        let entries = [entry(0, true, &[&long, "end"])];
+        assert_eq!(find(&entries, &format!("{long}, the end")), [0]);
+        assert!(find(&entries, &long[..200]).is_empty());
     }
 
     #[test]

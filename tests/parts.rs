@@ -10,8 +10,8 @@ use faultline::parts::census::{Census, Reading};
 use faultline::parts::host::{Labels, look};
 use faultline::parts::ids::PartId;
 use faultline::parts::part::{Attachment, Part, Presence};
-use faultline::parts::tree::{Progress, Tree};
 use faultline::time::BootId;
+use faultline::tree::{Progress, Tree};
 use server_tree::Server;
 
 fn boot(name: &str) -> BootId {

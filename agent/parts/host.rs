@@ -14,7 +14,7 @@ use super::census::Reading;
 use super::ids::PartId;
 use super::part::{Attachment, Part, Realm};
 use super::smbios::{self, Tables};
-use super::tree::Tree;
+use crate::tree::Tree;
 
 /// The longest firmware table read; a large server's has some 20 KiB.
 const TABLE_MAX: u64 = 1 << 20;
@@ -93,7 +93,7 @@ fn is_guest(tree: &Tree) -> bool {
 fn board(look: &Look<'_>, reading: &mut Reading) {
     let (board, system) = (&look.tables.board, &look.tables.system);
     let own = |name: &str| {
-        let text = look.tree.text(&format!("sys/class/dmi/id/{name}"))?;
+        let text = look.tree.tidied(&format!("sys/class/dmi/id/{name}"))?;
         super::serials::model(&text)
     };
     let maker = system.maker.clone().or_else(|| own("sys_vendor"));

@@ -137,6 +137,21 @@ fn block_is_within(name: &str, whole: &str) -> bool {
         })
 }
 
+/// Whether it is the address of a PCI function, `0000:3b:00.0`; domains above FFFFh have more digits (VMD).
+pub fn is_pci_address(word: &str) -> bool {
+    let mut parts = word.split([':', '.']);
+    let mut next = |long: &[usize]| {
+        parts.next().is_some_and(|p| {
+            long.contains(&p.len()) && p.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    };
+    word.contains('.')
+        && next(&[4, 5, 6, 8])
+        && next(&[2])
+        && next(&[2])
+        && next(&[1])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +197,14 @@ mod tests {
         assert!(id.as_str().len() <= PART_ID_MAX);
         assert!(!id.as_str().contains('\u{1b}'));
         assert_eq!(PartId::new("disk//dev/sdb").as_str(), "disk/sdb");
+    }
+
+    #[test]
+    fn pci_addresses_are_told_from_other_names() {
+        assert!(is_pci_address("0000:3b:00.0"));
+        assert!(is_pci_address("10000:00:1f.7"));
+        for other in ["", "pci0000:00", "0000:00", "power", "0000:3b:00.0.1"] {
+            assert!(!is_pci_address(other), "{other}");
+        }
     }
 }

@@ -14,4 +14,3 @@ pub mod looker;
 pub mod part;
 pub mod serials;
 pub mod smbios;
-pub mod tree;

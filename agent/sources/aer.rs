@@ -12,9 +12,9 @@ use std::io::{self, ErrorKind};
 use super::counting::{Growth, Kind, Known, Look, Reading, run as count};
 use super::owned::Owned;
 use super::pci::{self, DEVICES};
-use super::tree::Tree;
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
+use crate::tree::Tree;
 
 /// The file of each severity, that of a root port, and the word for it.
 const KINDS: [(&str, &str, &str); 3] = [

@@ -7,16 +7,16 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use super::owned::{Fields, borrow};
-use super::probe::{PATIENCE, Probe};
 use super::stop::{Woken, wait};
 use super::tally::{Grown, Tally};
-use super::tree::{Progress, Tree};
 use super::{Context, Counters, End, Failure, Poll};
 use crate::clock;
 use crate::observation::{Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
+use crate::probe::{PATIENCE, Probe};
 use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
+use crate::tree::{Progress, Tree};
 
 const DAY: f64 = 86_400.0;
 

@@ -16,15 +16,15 @@ use serde::{Deserialize, Serialize};
 use super::looking::{Turn, pause};
 use super::nvme_log;
 use super::owned::{Fields, Owned};
-use super::probe::{PATIENCE, Probe};
 use super::recent::Recent;
 use super::states::Told;
-use super::tree::{Progress, Tree};
 use super::{Context, End, Failure, Poll};
 use crate::clock;
 use crate::observation::Source;
+use crate::probe::{PATIENCE, Probe};
 use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
+use crate::tree::{Progress, Tree};
 
 mod read;
 pub use read::{Disk, Reading, disks, read};

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use super::counting::{Growth, Kind, Known, Look, Reading, run as count};
 use super::owned::{Fields, Owned};
-use super::tree::Tree;
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
+use crate::tree::Tree;
 
 const DIR: &str = "sys/devices/system/edac";
 

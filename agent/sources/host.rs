@@ -7,11 +7,11 @@ use super::looking::{Look, run as look_at};
 use super::owned::{Fields, Owned};
 use super::recent::Recent;
 use super::tally::Tally;
-use super::tree::Tree;
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
 use crate::signal::SourceId;
 use crate::time::Timestamp;
+use crate::tree::Tree;
 use std::time::Duration;
 
 const CPUS: &str = "sys/devices/system/cpu";
@@ -182,19 +182,8 @@ impl Throttled {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Progress;
     use super::*;
-
-    fn host(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let tree = Tree::new(dir.path(), Progress::default());
-        (dir, tree)
-    }
+    use crate::tree::tests::tree as host;
 
     #[test]
     fn a_cpu_that_is_present_and_not_online_is_off() {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::owned::{Fields, borrow};
-use super::probe::{PATIENCE, Probe};
 use super::states::{Found, Told};
 use super::stop::{Woken, wait};
-use super::tree::{Progress, Tree};
 use super::{Context, Counters, End, Failure, Poll};
 use crate::clock;
 use crate::observation::{Observation, Source};
+use crate::probe::{PATIENCE, Probe};
 use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
+use crate::tree::{Progress, Tree};
 
 /// How things are, at one moment; an error says why there are none here.
 pub type Look = Result<Vec<Fields>, String>;

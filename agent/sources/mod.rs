@@ -40,7 +40,6 @@ pub mod owned;
 pub mod pci;
 pub mod pcie;
 mod poll;
-pub mod probe;
 pub mod recent;
 pub mod shared;
 pub mod states;
@@ -53,7 +52,6 @@ pub mod trace;
 mod trace_instance;
 mod trace_observe;
 mod trace_pair;
-pub mod tree;
 mod uevent;
 pub mod unexplained;
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
-use super::tree::Tree;
+use crate::parts::ids::is_pci_address;
+use crate::tree::Tree;
 
 /// Where all functions are linked.
 pub const DEVICES: &str = "sys/bus/pci/devices";
@@ -14,7 +15,7 @@ pub const DEVICES: &str = "sys/bus/pci/devices";
 pub fn functions(tree: &Tree) -> Result<Vec<String>, String> {
     match tree.names(DEVICES) {
         Ok(names) => {
-            let names = names.into_iter().filter(|n| is_address(n));
+            let names = names.into_iter().filter(|n| is_pci_address(n));
             let names: Vec<String> = names.collect();
             match names.is_empty() {
                 true => Err("this machine has no PCI bus".to_owned()),
@@ -26,19 +27,6 @@ pub fn functions(tree: &Tree) -> Result<Vec<String>, String> {
         }
         Err(e) => Err(format!("failed to list {DEVICES}: {e}")),
     }
-}
-
-/// `0000:3b:00.0`.
-fn is_address(name: &str) -> bool {
-    let hex =
-        |s: &str, n| s.len() >= n && s.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut parts = name.split([':', '.']);
-    matches!(
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()),
-        (Some(domain), Some(bus), Some(device), Some(function), None)
-            if hex(domain, 4) && hex(bus, 2) && hex(device, 2)
-                && hex(function, 1)
-    )
 }
 
 /// What a function does, from its class code (PCI Code and ID Assignment
@@ -61,7 +49,7 @@ pub fn class(tree: &Tree, function: &str) -> io::Result<&'static str> {
 pub fn place(tree: &Tree, function: &str) -> (String, Option<String>) {
     let path = format!("{DEVICES}/{function}");
     let path = tree.real(&path).unwrap_or(path);
-    let above = path.rsplit('/').nth(1).filter(|name| is_address(name));
+    let above = path.rsplit('/').nth(1).filter(|name| is_pci_address(name));
     let above = above.map(str::to_owned);
     (path, above)
 }
@@ -69,18 +57,4 @@ pub fn place(tree: &Tree, function: &str) -> (String, Option<String>) {
 /// The driver's name.
 pub fn driver(tree: &Tree, function: &str) -> Option<String> {
     tree.link(&format!("{DEVICES}/{function}/driver"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_told_from_other_names() {
-        assert!(is_address("0000:3b:00.0"));
-        assert!(is_address("10000:00:1f.7"));
-        for other in ["", "pci0000:00", "0000:00", "power", "0000:3b:00.0.1"] {
-            assert!(!is_address(other), "{other}");
-        }
-    }
 }

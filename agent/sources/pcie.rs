@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind};
 use super::looking::{Look, run as look_at};
 use super::owned::{Fields, Owned};
 use super::pci::{self, DEVICES};
-use super::tree::Tree;
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
+use crate::tree::Tree;
 
 /// The classes whose links matter.
 const CLASSES: [&str; 3] = ["gpu", "nic", "nvme"];

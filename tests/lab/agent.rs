@@ -99,6 +99,11 @@ impl Guest {
         assert_eq!(entry["proof"], proof, "{entry}");
     }
 
+    /// Waits until a fault was explained by another.
+    pub fn await_explained(&mut self, pattern: &str, part: &str) {
+        self.await_change(pattern, part, "explained", SOON);
+    }
+
     /// The faults that `faultline status --json` shows, `pattern part` each.
     pub fn open_faults(&mut self) -> Vec<String> {
         // Its status tells how bad the worst is.

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::Check;
+use crate::probe::{PATIENCE, Probe};
 use crate::sources::counting::{Known, Look};
 use crate::sources::looking;
-use crate::sources::probe::{PATIENCE, Probe};
-use crate::sources::tree::{Progress, Tree};
 use crate::sources::{aer, disk, edac, host, pcie};
+use crate::tree::{Progress, Tree};
 
 /// The checks, in the order of the table of sources.
 pub fn checks(root: &Path) -> Vec<Check> {

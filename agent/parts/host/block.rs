@@ -9,7 +9,7 @@ use crate::parts::census::Reading;
 use crate::parts::ids::PartId;
 use crate::parts::part::{Attachment, Part, Realm};
 use crate::parts::serials;
-use crate::parts::tree::Tree;
+use crate::tree::Tree;
 
 const DIR: &str = "sys/class/block";
 
@@ -33,7 +33,7 @@ pub(super) fn read(
     all: &mut Functions,
     reading: &mut Reading,
 ) {
-    let names = match look.tree.list(DIR) {
+    let names = match look.tree.names_if_any(DIR) {
         Ok(names) => names,
         Err(error) => {
             reading.unread.insert(Realm::Block, format!("/{DIR}: {error}"));
@@ -69,7 +69,7 @@ fn disk(
     bays: &BTreeMap<String, String>,
 ) -> Part {
     let (tree, dir) = (look.tree, format!("{DIR}/{name}/device"));
-    let text = |name: &str| tree.text(&format!("{dir}/{name}"));
+    let text = |name: &str| tree.tidied(&format!("{dir}/{name}"));
     let hctl = path.split('/').rev().find(|word| is_hctl(word));
     let vendor = text("vendor").filter(|v| hctl.is_some() && v != "ATA");
     let model = text("model").or_else(|| text("name"));
@@ -88,7 +88,7 @@ fn disk(
     let bay = hctl.and_then(|hctl| bays.get(hctl)).cloned();
     let bay = bay.or_else(|| told_bay(tree, path));
     let (wwn, serial) = numbers(tree, name, &dir);
-    let removable = tree.text(&format!("{DIR}/{name}/removable"));
+    let removable = tree.tidied(&format!("{DIR}/{name}/removable"));
     let mut part = Part {
         wwn,
         serial,
@@ -185,7 +185,7 @@ fn numbers(
     name: &str,
     dir: &str,
 ) -> (Option<String>, Option<String>) {
-    let wwid = tree.text(&format!("{dir}/wwid"));
+    let wwid = tree.tidied(&format!("{dir}/wwid"));
     // The other forms are made of model and serial number.
     let wwn = wwid.filter(|w| w.starts_with("naa.") || w.starts_with("eui."));
     // Vital product data, page 80h: a header of four bytes, then the number
@@ -194,8 +194,8 @@ fn numbers(
     let page = page.get(4..).map(String::from_utf8_lossy);
     let serial = page
         .map(|page| page.into_owned())
-        .or_else(|| tree.text(&format!("{dir}/serial")))
-        .or_else(|| tree.text(&format!("{DIR}/{name}/serial")));
+        .or_else(|| tree.tidied(&format!("{dir}/serial")))
+        .or_else(|| tree.tidied(&format!("{DIR}/{name}/serial")));
     let number = |text: String| serials::serial(&text);
     (wwn.and_then(number), serial.and_then(number))
 }
@@ -204,7 +204,7 @@ fn numbers(
 fn told_bay(tree: &Tree, path: &str) -> Option<String> {
     let device = path.split('/').find(|w| w.starts_with("end_device-"))?;
     let dir = format!("sys/class/sas_device/{device}");
-    let text = |name: &str| tree.text(&format!("{dir}/{name}"));
+    let text = |name: &str| tree.tidied(&format!("{dir}/{name}"));
     let enclosure = text("enclosure_identifier")
         .filter(|e| e.trim_start_matches("0x").bytes().any(|b| b != b'0'))?;
     let bay = text("bay_identifier")?;
@@ -218,7 +218,7 @@ fn port(tree: &Tree, path: &str, hctl: Option<&str>) -> Option<String> {
     let device = path.split('/').find(|w| w.starts_with("end_device-"));
     if let (Some(device), Some(bdf)) = (device, bdf) {
         let phy = format!("sys/class/sas_device/{device}/phy_identifier");
-        if let Some(phy) = tree.text(&phy) {
+        if let Some(phy) = tree.tidied(&phy) {
             // Behind an expander its phys are counted anew.
             let hop = path.split('/').rfind(|w| w.starts_with("expander-"));
             let hop = hop.and_then(|w| w.rsplit(':').next());
@@ -232,7 +232,7 @@ fn port(tree: &Tree, path: &str, hctl: Option<&str>) -> Option<String> {
     let port = port.and_then(|port| {
         // The kernel numbers all ports of the machine; the port's own number
         // is what the board prints.
-        tree.text(&format!("sys/class/ata_port/{port}/port_no"))
+        tree.tidied(&format!("sys/class/ata_port/{port}/port_no"))
     });
     let numbers = hctl.and_then(|hctl| hctl.split_once(':'));
     match (bdf, port, numbers) {
@@ -250,10 +250,10 @@ fn port(tree: &Tree, path: &str, hctl: Option<&str>) -> Option<String> {
 fn bays(tree: &Tree) -> BTreeMap<String, String> {
     const DIR: &str = "sys/class/enclosure";
     let mut bays = BTreeMap::new();
-    for enclosure in tree.names(DIR) {
-        let id = tree.text(&format!("{DIR}/{enclosure}/id"));
+    for enclosure in tree.names_or_none(DIR) {
+        let id = tree.tidied(&format!("{DIR}/{enclosure}/id"));
         let id = id.unwrap_or_else(|| enclosure.clone());
-        for bay in tree.names(&format!("{DIR}/{enclosure}")) {
+        for bay in tree.names_or_none(&format!("{DIR}/{enclosure}")) {
             let dir = format!("{DIR}/{enclosure}/{bay}");
             let Some(disk) = tree.real(&format!("{dir}/device")) else {
                 continue;
@@ -262,7 +262,7 @@ fn bays(tree: &Tree) -> BTreeMap<String, String> {
             if !is_hctl(disk) || !tree.has(&format!("{dir}/status")) {
                 continue;
             }
-            let number = tree.text(&format!("{dir}/slot"));
+            let number = tree.tidied(&format!("{dir}/slot"));
             let bay = number.or_else(|| serials::tidy(&bay));
             let bay = bay.unwrap_or_default();
             bays.insert(disk.to_owned(), format!("enclosure {id} bay {bay}"));
@@ -302,7 +302,7 @@ fn map(tree: &Tree, maps: &[&String], parts: &mut [Part]) {
         let (Some(at), 1) = (known.first(), numbers.len()) else { continue };
         let part = &mut parts[*at];
         part.alias(PartId::new(&format!("disk/{name}")));
-        if let Some(map) = tree.text(&format!("{DIR}/{name}/dm/name")) {
+        if let Some(map) = tree.tidied(&format!("{DIR}/{name}/dm/name")) {
             part.alias(PartId::new(&format!("disk/mapper/{map}")));
         }
     }
@@ -310,7 +310,7 @@ fn map(tree: &Tree, maps: &[&String], parts: &mut [Part]) {
 
 /// The disks below a map.
 fn below(tree: &Tree, name: &str, deep: usize, disks: &mut BTreeSet<String>) {
-    for slave in tree.names(&format!("{DIR}/{name}/slaves")) {
+    for slave in tree.names_or_none(&format!("{DIR}/{name}/slaves")) {
         let is_map = tree.has(&format!("{DIR}/{slave}/slaves"))
             && (slave.starts_with("dm-") || slave.starts_with("md"));
         if is_map && deep < MAPS_MAX {

@@ -13,7 +13,7 @@ const CPUS_MAX: u32 = 8192;
 
 pub(super) fn read(look: &Look<'_>, reading: &mut Reading) {
     const DIR: &str = "sys/devices/system/cpu";
-    let names = match look.tree.list(DIR) {
+    let names = match look.tree.names_if_any(DIR) {
         Ok(names) => names,
         Err(error) => {
             reading.unread.insert(Realm::Cpu, format!("/{DIR}: {error}"));
@@ -25,7 +25,7 @@ pub(super) fn read(look: &Look<'_>, reading: &mut Reading) {
         let number = name.strip_prefix("cpu").and_then(|n| n.parse().ok());
         let Some(number) = number.filter(|n| *n < CPUS_MAX) else { continue };
         let path = format!("{DIR}/{name}/topology/physical_package_id");
-        let socket = look.tree.text(&path).and_then(|t| t.parse().ok());
+        let socket = look.tree.tidied(&path).and_then(|t| t.parse().ok());
         // One that is offline does not tell; see below.
         if let Some(socket) = socket {
             cpus.insert(number, socket);

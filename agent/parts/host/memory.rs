@@ -131,7 +131,7 @@ impl Module {
 fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
     const DIR: &str = "sys/devices/system/edac/mc";
     let tree = look.tree;
-    let controllers = match tree.list(DIR) {
+    let controllers = match tree.names_if_any(DIR) {
         Ok(names) => names,
         Err(error) => {
             reading.unread.insert(Realm::Edac, format!("/{DIR}: {error}"));
@@ -140,19 +140,19 @@ fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
     };
     let mut modules = Vec::new();
     for mc in controllers.iter().filter(|name| is_numbered(name, "mc")) {
-        for name in tree.names(&format!("{DIR}/{mc}")) {
+        for name in tree.names_or_none(&format!("{DIR}/{mc}")) {
             if !is_numbered(&name, "dimm") && !is_numbered(&name, "rank") {
                 continue;
             }
             let dir = format!("{DIR}/{mc}/{name}");
-            let Some(label) = tree.text(&format!("{dir}/dimm_label")) else {
+            let Some(label) = tree.tidied(&format!("{dir}/dimm_label")) else {
                 continue;
             };
             modules.push(Module {
                 label,
-                location: tree.text(&format!("{dir}/dimm_location")),
+                location: tree.tidied(&format!("{dir}/dimm_location")),
                 controller: mc.clone(),
-                mib: tree.text(&format!("{dir}/size")),
+                mib: tree.tidied(&format!("{dir}/size")),
             });
         }
     }

@@ -8,7 +8,7 @@ use crate::parts::census::Reading;
 use crate::parts::ids::PartId;
 use crate::parts::part::{Attachment, Part, Realm};
 use crate::parts::serials;
-use crate::parts::tree::Tree;
+use crate::tree::Tree;
 
 /// Models behind which a cloud's volume is, not a drive (Amazon EBS, Google
 /// Persistent Disk and Hyperdisk, Azure remote disks).
@@ -25,7 +25,7 @@ pub(super) fn read(
     reading: &mut Reading,
 ) {
     let tree = look.tree;
-    let names = match tree.list("sys/class/nvme") {
+    let names = match tree.names_if_any("sys/class/nvme") {
         Ok(names) => names,
         Err(error) => {
             let why = format!("/sys/class/nvme: {error}");
@@ -59,7 +59,7 @@ pub(super) fn read(
 /// A controller, which takes over what is known of its PCI function.
 fn controller(look: &Look<'_>, name: &str, all: &mut Functions) -> Part {
     let (tree, dir) = (look.tree, format!("sys/class/nvme/{name}"));
-    let attribute = |name: &str| tree.text(&format!("{dir}/{name}"));
+    let attribute = |name: &str| tree.tidied(&format!("{dir}/{name}"));
     let path = tree.real(&dir).unwrap_or_default();
     let transport = attribute("transport").unwrap_or_default();
     let bdf = functions(&path).first().map(|bdf| (*bdf).to_owned());
@@ -99,7 +99,7 @@ fn controller(look: &Look<'_>, name: &str, all: &mut Functions) -> Part {
         attachment,
         ..Part::named(PartId::new(&format!("disk/{name}")), Realm::Nvme)
     };
-    for child in tree.names(&dir) {
+    for child in tree.names_or_none(&dir) {
         if is_namespace(&child) {
             part.alias(PartId::new(&format!("disk/{child}")));
         }
@@ -111,8 +111,8 @@ fn controller(look: &Look<'_>, name: &str, all: &mut Functions) -> Part {
 /// not the controller's (drivers/nvme/host/multipath.c).
 fn heads(tree: &Tree, drives: &mut [Part]) {
     const DIR: &str = "sys/class/nvme-subsystem";
-    for subsystem in tree.names(DIR) {
-        let children = tree.names(&format!("{DIR}/{subsystem}"));
+    for subsystem in tree.names_or_none(DIR) {
+        let children = tree.names_or_none(&format!("{DIR}/{subsystem}"));
         let is_controller = |drive: &Part| {
             let has =
                 |id: &PartId| children.iter().any(|child| child == id.name());

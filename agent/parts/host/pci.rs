@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use super::{BOARD, Look};
 use crate::parts::census::Reading;
-use crate::parts::ids::PartId;
+use crate::parts::ids::{PartId, is_pci_address};
 use crate::parts::part::{Attachment, Part, Realm};
 use crate::parts::serials;
 use crate::parts::smbios::Tables;
-use crate::parts::tree::Tree;
+use crate::tree::Tree;
 
 const DIR: &str = "sys/bus/pci/devices";
 
@@ -58,10 +58,10 @@ pub(super) struct Slots {
 impl Slots {
     pub fn read(tree: &Tree, tables: &Tables) -> Slots {
         let mut slots = Slots::default();
-        for name in tree.names("sys/bus/pci/slots") {
+        for name in tree.names_or_none("sys/bus/pci/slots") {
             let address = format!("sys/bus/pci/slots/{name}/address");
             if let (Some(address), Some(name)) =
-                (tree.text(&address), serials::tidy(&name))
+                (tree.tidied(&address), serials::tidy(&name))
             {
                 slots.slots.insert(address, format!("slot {name}"));
             }
@@ -91,22 +91,7 @@ impl Slots {
 
 /// The functions on the way to a device, nearest first.
 pub(super) fn functions(path: &str) -> Vec<&str> {
-    path.split('/').filter(|word| is_address(word)).rev().collect()
-}
-
-/// `0000:3b:00.0`; domains above FFFFh have more digits (VMD).
-fn is_address(word: &str) -> bool {
-    let mut parts = word.split([':', '.']);
-    let mut next = |long: &[usize]| {
-        parts.next().is_some_and(|p| {
-            long.contains(&p.len()) && p.bytes().all(|b| b.is_ascii_hexdigit())
-        })
-    };
-    word.contains('.')
-        && next(&[4, 5, 6, 8])
-        && next(&[2])
-        && next(&[2])
-        && next(&[1])
+    path.split('/').filter(|word| is_pci_address(word)).rev().collect()
 }
 
 /// Every function, by its address.
@@ -114,14 +99,14 @@ pub(super) type Functions = BTreeMap<String, Part>;
 
 pub(super) fn read(look: &Look<'_>, reading: &mut Reading) -> Functions {
     let mut all = Functions::new();
-    let names = match look.tree.list(DIR) {
+    let names = match look.tree.names_if_any(DIR) {
         Ok(names) => names,
         Err(error) => {
             reading.unread.insert(Realm::Pci, format!("/{DIR}: {error}"));
             return all;
         }
     };
-    for bdf in names.iter().filter(|name| is_address(name)) {
+    for bdf in names.iter().filter(|name| is_pci_address(name)) {
         if let Some(part) = function(look, bdf) {
             all.insert(bdf.clone(), part);
         }
@@ -139,7 +124,7 @@ pub(super) fn read(look: &Look<'_>, reading: &mut Reading) -> Functions {
 fn function(look: &Look<'_>, bdf: &str) -> Option<Part> {
     let (tree, dir) = (look.tree, format!("{DIR}/{bdf}"));
     let number = |name: &str| {
-        let text = tree.text(&format!("{dir}/{name}"))?;
+        let text = tree.tidied(&format!("{dir}/{name}"))?;
         Some(text.strip_prefix("0x").unwrap_or(&text).to_owned())
     };
     let class = number("class")?;
@@ -165,7 +150,7 @@ fn function(look: &Look<'_>, bdf: &str) -> Option<Part> {
     } else {
         Attachment::Local
     };
-    let label = tree.text(&format!("{dir}/label"));
+    let label = tree.tidied(&format!("{dir}/label"));
     let place = look.slots.place(&way).map(|place| match label {
         Some(label) if place.starts_with("PCI ") => {
             format!("{label}, {bdf}")
@@ -219,7 +204,7 @@ fn model(vendor: &str, device: &str) -> String {
 fn interfaces(look: &Look<'_>, all: &mut Functions) -> std::io::Result<()> {
     let tree = look.tree;
     for class in ["net", "infiniband"] {
-        for name in tree.list(&format!("sys/class/{class}"))? {
+        for name in tree.names_if_any(&format!("sys/class/{class}"))? {
             let dir = format!("sys/class/{class}/{name}");
             let Some(path) = tree.real(&dir) else { continue };
             // Behind a USB port it is not the function's own.
@@ -254,11 +239,11 @@ fn interfaces(look: &Look<'_>, all: &mut Functions) -> std::io::Result<()> {
 /// The address that is burnt in: a bond gives its members another, and
 /// keeps theirs (drivers/net/bonding/bond_sysfs_slave.c).
 fn permanent_address(tree: &Tree, dir: &str) -> Option<String> {
-    let kept = tree.text(&format!("{dir}/bonding_slave/perm_hwaddr"));
+    let kept = tree.tidied(&format!("{dir}/bonding_slave/perm_hwaddr"));
     let own = || {
         // NET_ADDR_PERM (include/uapi/linux/netdevice.h).
-        let kind = tree.text(&format!("{dir}/addr_assign_type"))?;
-        (kind == "0").then(|| tree.text(&format!("{dir}/address")))?
+        let kind = tree.tidied(&format!("{dir}/addr_assign_type"))?;
+        (kind == "0").then(|| tree.tidied(&format!("{dir}/address")))?
     };
     kept.or_else(own).and_then(|text| serials::serial(&text))
 }
@@ -273,7 +258,7 @@ fn lend_interfaces(tree: &Tree, bdf: &str, part: &mut Part) {
         return;
     }
     let dir = format!("{DIR}/{bdf}");
-    let ethernet = tree.text(&format!("{dir}/class"));
+    let ethernet = tree.tidied(&format!("{dir}/class"));
     if ethernet.is_some_and(|class| class.starts_with("0x0200"))
         && tree.has(&format!("{dir}/driver"))
     {
@@ -285,7 +270,7 @@ fn lend_interfaces(tree: &Tree, bdf: &str, part: &mut Part) {
 /// their drivers tell.
 fn adapters(look: &Look<'_>, all: &mut Functions) {
     let tree = look.tree;
-    for host in tree.names("sys/class/scsi_host") {
+    for host in tree.names_or_none("sys/class/scsi_host") {
         let dir = format!("sys/class/scsi_host/{host}");
         let Some(path) = tree.real(&dir) else { continue };
         let bdf = functions(&path).first().map(|bdf| (*bdf).to_owned());
@@ -293,8 +278,8 @@ fn adapters(look: &Look<'_>, all: &mut Functions) {
             continue;
         };
         part.alias(PartId::new(&format!("hba/{host}")));
-        let driver = tree.text(&format!("{dir}/proc_name"));
-        let number = tree.text(&format!("{dir}/unique_id"));
+        let driver = tree.tidied(&format!("{dir}/proc_name"));
+        let number = tree.tidied(&format!("{dir}/unique_id"));
         // mpt3sas calls itself so in every line (mpt3sas_base.c).
         if let (Some("mpt3sas" | "mpt2sas"), Some(number)) =
             (driver.as_deref(), number)
@@ -303,7 +288,7 @@ fn adapters(look: &Look<'_>, all: &mut Functions) {
             part.alias(PartId::new(&format!("hba/{driver}_cm{number}")));
         }
         let first = |names: &[&str]| {
-            names.iter().find_map(|name| tree.text(&format!("{dir}/{name}")))
+            names.iter().find_map(|name| tree.tidied(&format!("{dir}/{name}")))
         };
         if part.serial.is_none() {
             let text = first(&["board_tracer", "serial_num", "serialnum"]);
@@ -330,16 +315,16 @@ fn accelerators(look: &Look<'_>, all: &mut Functions) {
         }
         let dir = format!("{DIR}/{bdf}");
         // amdgpu (drivers/gpu/drm/amd/amdgpu/amdgpu_fru_eeprom.c).
-        if let Some(id) = tree.text(&format!("{dir}/unique_id")) {
+        if let Some(id) = tree.tidied(&format!("{dir}/unique_id")) {
             part.wwn = serials::serial(&id);
         }
-        if let Some(number) = tree.text(&format!("{dir}/serial_number")) {
+        if let Some(number) = tree.tidied(&format!("{dir}/serial_number")) {
             part.serial = serials::serial(&number);
         }
-        if let Some(name) = tree.text(&format!("{dir}/product_name")) {
+        if let Some(name) = tree.tidied(&format!("{dir}/product_name")) {
             part.model = serials::model(&name).or(part.model.take());
         }
-        for card in tree.names(&format!("{dir}/drm")) {
+        for card in tree.names_or_none(&format!("{dir}/drm")) {
             if card.starts_with("card") {
                 part.alias(PartId::new(&format!("gpu/{card}")));
             }
@@ -356,9 +341,9 @@ mod tests {
         let path = "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/ata4/\
                     host3/target3:0:0/3:0:0:0/block/sda";
         assert_eq!(functions(path), ["0000:3b:00.0", "0000:3a:00.0"]);
-        assert!(is_address("10000:01:00.0"));
-        assert!(!is_address("3:0:0:0"));
-        assert!(!is_address("0000:3b:00"));
+        assert!(is_pci_address("10000:01:00.0"));
+        assert!(!is_pci_address("3:0:0:0"));
+        assert!(!is_pci_address("0000:3b:00"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::super::nvme_log::{self, Health};
-use super::super::tree::Tree;
+use crate::tree::Tree;
 
 /// More disks than any machine has.
 const DISKS_MAX: usize = 1024;

@@ -1,16 +1,16 @@
 //! Reading small files of `/proc` and `/sys` below a root directory.
 //!
 //! sysfs of a dying device may hang for minutes: what is being read can be
-//! asked from elsewhere meanwhile, and [`super::probe`] waits only so long.
+//! asked from elsewhere meanwhile, and [`crate::probe`] waits only so long.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::shared::locked;
+use crate::parts::serials;
 
 /// The most of one attribute that is read: sysfs gives a page at most
 /// (Documentation/filesystems/sysfs.rst).
@@ -26,7 +26,13 @@ pub struct Progress(Arc<Mutex<PathBuf>>);
 impl Progress {
     /// The file or directory that is being read, or was last.
     pub fn path(&self) -> PathBuf {
-        locked(&self.0).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn at(&self, path: &Path) {
+        path.clone_into(
+            &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
+        );
     }
 }
 
@@ -49,8 +55,17 @@ impl Tree {
     /// Where `path`, as seen from the host's root, is for us.
     pub fn at(&self, path: &str) -> PathBuf {
         let path = self.root.join(path.trim_start_matches('/'));
-        path.clone_into(&mut locked(&self.progress.0));
+        self.progress.at(&path);
         path
+    }
+
+    fn open(&self, path: &str) -> io::Result<File> {
+        // A copied tree may hold a pipe where an attribute was: opening it
+        // must not wait for a writer.
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(self.at(path))
     }
 
     /// A file's text without the blanks at its ends.
@@ -59,12 +74,7 @@ impl Tree {
     /// It can't be read.
     pub fn text(&self, path: &str) -> io::Result<String> {
         let mut buffer = [0; TEXT_MAX];
-        // A copied tree may hold a pipe where an attribute was: opening it
-        // must not wait for a writer.
-        let mut file = OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(self.at(path))?;
+        let mut file = self.open(path)?;
         let mut length = 0;
         while length < buffer.len() {
             match file.read(&mut buffer[length..]) {
@@ -75,6 +85,30 @@ impl Tree {
             }
         }
         Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
+    }
+
+    /// A file's text as it may be shown; `None` if it is not there, can't be
+    /// read or holds nothing.
+    pub fn tidied(&self, path: &str) -> Option<String> {
+        serials::tidy(&self.text(path).ok()?)
+    }
+
+    /// The first `most` bytes of a file.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub fn bytes(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The lines in the first `most` bytes of a file; none if it can't be
+    /// read.
+    pub fn lines(&self, path: &str, most: u64) -> Vec<String> {
+        let bytes = self.bytes(path, most).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        text.lines().map(str::to_owned).collect()
     }
 
     /// A file that holds one number.
@@ -103,6 +137,22 @@ impl Tree {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// The names in a directory, sorted; none where there is no directory.
+    ///
+    /// # Errors
+    /// It is there and can't be read.
+    pub fn names_if_any(&self, path: &str) -> io::Result<Vec<String>> {
+        match self.names(path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// The names in a directory, sorted; none if it can't be read.
+    pub fn names_or_none(&self, path: &str) -> Vec<String> {
+        self.names(path).unwrap_or_default()
     }
 
     /// Those names that are `prefix` and a number, by number.
@@ -138,6 +188,11 @@ impl Tree {
         Some(within.to_str()?.to_owned())
     }
 
+    /// Whether there is such a file, or a link that leads nowhere.
+    pub fn has(&self, path: &str) -> bool {
+        std::fs::symlink_metadata(self.at(path)).is_ok()
+    }
+
     /// How long the machine has been up, by its own words.
     pub fn uptime(&self) -> Option<Duration> {
         let text = self.text("proc/uptime").ok()?;
@@ -147,10 +202,11 @@ impl Tree {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
+    /// A tree of these files, for the tests of whatever reads one.
+    pub(crate) fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = dir.path().join(path);

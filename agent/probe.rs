@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use super::tree::Progress;
+use crate::tree::Progress;
 
 /// How long reading sysfs may take. A server with a thousand functions takes
 /// a tenth of a second; what takes longer than this hangs.
