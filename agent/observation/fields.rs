@@ -116,8 +116,9 @@ const EDAC: &[FieldSpec] = &[
     ),
     field(
         "unit",
-        Word(&["memory", "device"]),
-        "memory, or another unit that an EDAC driver watches",
+        Word(&["memory", "page", "device"]),
+        "memory, a page that the kernel wants out of use, or another unit \
+         that an EDAC driver watches",
     ),
     field("mc", Number, "the memory controller"),
     field("label", Text, "the DIMM's label"),

@@ -198,12 +198,12 @@ impl Outlet {
             }
             Told::PageFailed { pfn, result } => {
                 let page = format!("{pfn:x}");
-                let error = format!("taken out of use: {result}");
+                let error = format!("recovery {result}");
                 send(
                     EDAC,
                     &[
                         ("kind", Value::Word("uncorrected")),
-                        ("unit", Value::Word("memory")),
+                        ("unit", Value::Word("page")),
                         ("page", Value::Text(page.as_bytes())),
                         ("error", Value::Text(error.as_bytes())),
                         ("count", Value::Number(1.0)),

@@ -7,6 +7,9 @@ use crate::guest::{AMD, Guest, INTEL};
 /// What corrected ones of bank 1 are: the processor's model says no more.
 const CORRECTED: &str = "mce-other-corrected";
 
+/// The smallest part that bank 1 names for an error of memory.
+const CHANNEL: &str = "channel/socket0-bank1-ch0";
+
 /// What it tolerates in a day.
 const TOLERATED: u32 = 24;
 
@@ -22,11 +25,11 @@ fn machine_checks_of_intel_are_seen_and_a_fatal_one_after_the_boot() {
     // Uncorrected, found by patrol scrubbing, in a page of the kernel's own
     // code: it can't be taken out of use.
     guest.monitor("mce 0 1 0xbd000000000000c0 5 0x1200000 0x8c");
-    guest.await_opened("mce-memory-uncorrected", "memory/system");
+    guest.await_opened("mce-memory-uncorrected", CHANNEL);
     guest.await_opened("memory-page-not-recovered", "memory/pfn-0x1200");
 
     a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/cpu0");
-    guest.await_cleared("mce-memory-uncorrected", "memory/system", "rebooted");
+    guest.await_cleared("mce-memory-uncorrected", CHANNEL, "rebooted");
     a_further_boot_is_its_proof(&mut guest, "cpu/cpu0");
 }
 
@@ -37,8 +40,8 @@ fn machine_checks_of_amd_are_seen_and_a_fatal_one_after_the_boot() {
     };
     guest.start_agent();
     corrected_ones_are_counted(&mut guest, "cpu/socket0");
-    a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/cpu0");
-    a_further_boot_is_its_proof(&mut guest, "cpu/cpu0");
+    a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/socket0");
+    a_further_boot_is_its_proof(&mut guest, "cpu/socket0");
 }
 
 /// A corrected error raises no interrupt: the kernel finds it when it looks,
@@ -71,6 +74,7 @@ fn a_bad_page_is_isolated_and_taken_back(guest: &mut Guest) {
     guest.run("modprobe hwpoison-inject");
     guest.run("echo 0x9000 >/sys/kernel/debug/hwpoison/corrupt-pfn");
     guest.await_opened("memory-page-recovered", "memory/pfn-0x9000");
+    guest.await_explained("memory-page-failed", "memory/pfn-0x9000");
     guest.run("echo 0x9000 >/sys/kernel/debug/hwpoison/unpoison-pfn");
     guest.await_cleared(
         "memory-page-recovered",
