@@ -1,5 +1,7 @@
 //! Sinks: what the world is told. Nothing here changes a fault.
 
 pub mod http;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod log;
 pub mod metrics;
