@@ -5,5 +5,6 @@
 //! every text that is made of them is bounded.
 
 pub mod block;
+pub mod ipmi;
 pub mod mce;
 pub mod trace;

@@ -1,0 +1,170 @@
+//! One sensor, as its record describes it.
+
+use std::fmt;
+
+use super::convert::{Factors, Format, Linearization};
+use super::entity::Entity;
+use super::kinds;
+use super::thresholds::Thresholds;
+use super::units::Units;
+
+/// Event/reading type of sensors with thresholds.
+pub const THRESHOLD: u8 = 0x01;
+/// Event/reading type of sensors whose states depend on the sensor's type.
+pub const SPECIFIC: u8 = 0x6f;
+
+/// What tells a sensor from every other: names repeat, record ids change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Who owns it: a controller's slave address (even, as on the bus), or
+    /// the id of system software with bit 0 set.
+    pub owner: u8,
+    /// The channel on which the owner is reached; 0 is the IPMB.
+    pub channel: u8,
+    /// The owner's logical unit.
+    pub lun: u8,
+    /// Its number there.
+    pub number: u8,
+}
+
+impl Key {
+    /// Of the three bytes that begin a sensor record.
+    pub(super) fn of(owner: u8, place: u8, number: u8) -> Key {
+        Key { owner, channel: place >> 4, lun: place & 3, number }
+    }
+
+    /// Whether software of the host owns it and no controller can be asked.
+    pub fn is_software(self) -> bool {
+        self.owner & 1 != 0
+    }
+}
+
+impl fmt::Display for Key {
+    /// `20.0.0.31`: owner, channel, unit and number, hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key { owner, channel, lun, number } = self;
+        write!(f, "{owner:02x}.{channel:x}.{lun}.{number:02x}")
+    }
+}
+
+/// How an analog reading becomes a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// How the raw byte is to be read.
+    pub format: Format,
+    /// The function over it.
+    pub linearization: Linearization,
+    /// Its factors; those of a non-linear sensor must be asked for.
+    pub factors: Factors,
+}
+
+impl Conversion {
+    /// The value of a raw reading; `None` where the factors of a non-linear
+    /// sensor are missing, or where the result is no number.
+    pub fn value(&self, raw: u8) -> Option<f64> {
+        match self.linearization {
+            Linearization::NonLinear(_) => None,
+            _ => self.value_with(raw, &self.factors),
+        }
+    }
+
+    /// The same, with factors that were asked for this raw reading.
+    pub fn value_with(&self, raw: u8, factors: &Factors) -> Option<f64> {
+        let x = factors.apply(self.format.number(raw));
+        self.linearization.apply(x)
+    }
+
+    /// Whether factors must be asked for each raw reading.
+    pub fn needs_factors(&self) -> bool {
+        matches!(self.linearization, Linearization::NonLinear(_))
+    }
+}
+
+/// One sensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sensor {
+    /// Who it is.
+    pub key: Key,
+    /// The record it was read from: metrics that others began are labelled
+    /// with it.
+    pub record: u16,
+    /// Its name; names may repeat.
+    pub name: String,
+    /// Its type: [`kinds`].
+    pub kind: u8,
+    /// Its event/reading type: thresholds, generic states, states of its
+    /// type, or the maker's.
+    pub reading_type: u8,
+    /// What it belongs to.
+    pub entity: Entity,
+    /// What its value is measured in.
+    pub units: Units,
+    /// How its value is made; `None` where it has none.
+    pub conversion: Option<Conversion>,
+    /// The thresholds that its record has, raw. The BMC's own may have been
+    /// changed since: Get Sensor Thresholds.
+    pub thresholds: Thresholds<u8>,
+    /// Whether the BMC can be asked for the thresholds.
+    pub thresholds_readable: bool,
+    /// The thresholds that its status bits tell of; the states that it can
+    /// report, otherwise.
+    pub mask: u16,
+    /// How far a reading must come back behind a threshold before the BMC
+    /// takes its state back, raw: upper ones.
+    pub hysteresis_upper: u8,
+    /// The same of lower thresholds.
+    pub hysteresis_lower: u8,
+    /// Whether it only makes events and has no reading.
+    pub event_only: bool,
+    /// Whether it is to be ignored while its entity is absent.
+    pub optional: bool,
+}
+
+impl Sensor {
+    /// What it is of, as a word.
+    pub fn kind_word(&self) -> &'static str {
+        kinds::word(self.kind)
+    }
+
+    /// Whether its states are thresholds crossed.
+    pub fn has_thresholds(&self) -> bool {
+        self.reading_type == THRESHOLD
+    }
+
+    /// The thresholds as values, those that can be converted.
+    pub fn values_of(&self, raw: &Thresholds<u8>) -> Thresholds<f64> {
+        match &self.conversion {
+            Some(conversion) => raw.filter_map(|raw| conversion.value(raw)),
+            None => Thresholds::default(),
+        }
+    }
+
+    /// The part that it belongs to, in our words: `psu/2`; the part of the
+    /// board that carries it where it is no part itself.
+    pub fn part(&self) -> String {
+        part(self.entity, self.kind, &self.name)
+    }
+}
+
+/// The part of an entity: `psu/2`. Instances from 60h on count within a
+/// controller and stand for all of a kind (`Fan Redundancy`): no part that
+/// can be pulled. Where the entity is none, the sensor's own name tells.
+pub fn part(entity: Entity, kind: u8, name: &str) -> String {
+    const OF_CONTROLLER: u8 = 0x60;
+    if let Some(part) = entity.part_kind()
+        && entity.instance < OF_CONTROLLER
+        && entity.instance > 0
+    {
+        return format!("{part}/{}", entity.instance);
+    }
+    let name = if name.is_empty() { "unnamed" } else { name };
+    let kind = match kind {
+        kinds::FAN => "fan",
+        kinds::POWER_SUPPLY | kinds::POWER_UNIT => "power",
+        kinds::MEMORY => "memory",
+        kinds::PROCESSOR => "cpu",
+        kinds::DRIVE_SLOT => "bay",
+        _ => "board",
+    };
+    format!("{kind}/{name}")
+}
