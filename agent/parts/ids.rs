@@ -137,19 +137,19 @@ fn block_is_within(name: &str, whole: &str) -> bool {
         })
 }
 
-/// Whether it is the address of a PCI function, `0000:3b:00.0`; domains above FFFFh have more digits (VMD).
+/// Whether it is the address of a PCI function, `0000:3b:00.0`; domains
+/// above FFFFh have more digits (VMD).
 pub fn is_pci_address(word: &str) -> bool {
     let mut parts = word.split([':', '.']);
-    let mut next = |long: &[usize]| {
-        parts.next().is_some_and(|p| {
-            long.contains(&p.len()) && p.bytes().all(|b| b.is_ascii_hexdigit())
-        })
-    };
+    let wanted = [&[4, 5, 6, 8][..], &[2], &[2], &[1]];
     word.contains('.')
-        && next(&[4, 5, 6, 8])
-        && next(&[2])
-        && next(&[2])
-        && next(&[1])
+        && wanted.iter().all(|long| {
+            parts.next().is_some_and(|p| {
+                long.contains(&p.len())
+                    && p.bytes().all(|b| b.is_ascii_hexdigit())
+            })
+        })
+        && parts.next().is_none()
 }
 
 #[cfg(test)]
