@@ -17,7 +17,7 @@ mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
-pub use poll::{Aer, Disk, Edac, Every, Host, Pcie};
+pub use poll::{Aer, Disk, Edac, Every, Host, Pcie, Raid};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -202,6 +202,8 @@ pub struct Sources {
     pub aer: Aer,
     /// Disks: their state, and the health logs of NVMe drives.
     pub disk: Disk,
+    /// Software RAID: arrays and their members.
+    pub raid: Raid,
     /// The width and speed of PCIe links.
     pub pcie: Pcie,
     /// The node as a whole: memory taken out of use, CPUs, throttling.
@@ -287,6 +289,10 @@ pub struct FilePath {
     /// Whether its lines are kernel text behind a syslog header.
     #[serde(default)]
     pub kernel: bool,
+    /// Whether it is the log of mcelog or rasdaemon, in which nobody else
+    /// can write: machine checks in it are believed.
+    #[serde(default)]
+    pub machine_checks: bool,
 }
 
 /// Mounted filesystems.

@@ -254,7 +254,10 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     if !wanted.file.paths.is_empty() {
         let follow = |path: &crate::config::FilePath| file::Follow {
             glob: path.glob.clone(),
-            kernel: path.kernel,
+            trust: file::Trust {
+                kernel: path.kernel,
+                machine_checks: path.machine_checks,
+            },
         };
         setups.push(Setup::File(file::Options {
             follow: wanted.file.paths.iter().map(follow).collect(),
@@ -273,6 +276,9 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     }
     if wanted.disk.enabled {
         setups.push(Setup::Disk(poll(&wanted.disk.every)));
+    }
+    if wanted.raid.enabled {
+        setups.push(Setup::Raid(poll(&wanted.raid.every)));
     }
     if wanted.pcie.enabled {
         setups.push(Setup::Pcie(poll(&wanted.pcie.every)));

@@ -54,6 +54,12 @@ poll!(
 );
 
 poll!(
+    /// Software RAID: besides, the kernel tells when an array changes.
+    Raid,
+    60
+);
+
+poll!(
     /// PCIe links.
     Pcie,
     60

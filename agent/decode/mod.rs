@@ -7,4 +7,5 @@
 pub mod block;
 pub mod ipmi;
 pub mod mce;
+pub mod mce_log;
 pub mod trace;

@@ -4,7 +4,8 @@
 //! Whoever may write such a file may write anything into it. `kernel: true`
 //! trusts the file's writer, syslogd, to keep the tag `kernel:` for the
 //! kernel; where local programs can log under that tag (`logger -t kernel`),
-//! /dev/kmsg or the journal is the source to use.
+//! /dev/kmsg or the journal is the source to use. `machine_checks: true`
+//! trusts the file to be the log of mcelog or rasdaemon, and no other's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use nix::poll::PollFlags;
 
 use super::file_glob::{Found, Glob};
 use super::file_match::Matching;
+pub use super::file_match::Trust;
 use super::file_tail::{Mark, Start, Tail, Take, identity};
 use super::file_watch::Watch;
 use super::stop::{Woken, wait};
@@ -48,9 +50,8 @@ pub struct Options {
 pub struct Follow {
     /// An absolute path whose components may have `*` and `?`.
     pub glob: String,
-    /// Whether its lines are the kernel's where they are tagged `kernel:`;
-    /// other lines are ignored then.
-    pub kernel: bool,
+    /// What its lines may be taken for.
+    pub trust: Trust,
 }
 
 /// Follows the files until told to stop.
@@ -62,10 +63,10 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         true => Path::new("/"),
         false => &options.root,
     };
-    let globs: Vec<(Glob, bool)> = options
+    let globs: Vec<(Glob, Trust)> = options
         .follow
         .iter()
-        .map(|follow| (Glob::new(root, &follow.glob), follow.kernel))
+        .map(|follow| (Glob::new(root, &follow.glob), follow.trust))
         .collect();
     let only_globs = globs.iter().map(|(glob, _)| glob.clone()).collect();
     let mut watch = Watch::new(only_globs)
@@ -117,7 +118,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
 
 /// All that are followed.
 struct Files {
-    globs: Vec<(Glob, bool)>,
+    globs: Vec<(Glob, Trust)>,
     followed: BTreeMap<PathBuf, Followed>,
     /// Whether nothing was looked for yet.
     first: bool,
@@ -129,7 +130,7 @@ struct Files {
 }
 
 impl Files {
-    fn new(globs: Vec<(Glob, bool)>) -> Files {
+    fn new(globs: Vec<(Glob, Trust)>) -> Files {
         let (followed, left) = (BTreeMap::new(), VecDeque::new());
         Files { globs, followed, first: true, left, left_out: 0 }
     }
@@ -223,9 +224,9 @@ impl Files {
         if self.followed.values().any(read) {
             return Ok(());
         }
-        let kernel = self.globs.iter().find(|(glob, _)| glob.is(path));
-        let kernel = kernel.is_some_and(|(_, kernel)| *kernel);
-        let mut followed = Followed::new(path, kernel, context);
+        let follow = self.globs.iter().find(|(glob, _)| glob.is(path));
+        let trust = follow.map(|(_, trust)| *trust).unwrap_or_default();
+        let mut followed = Followed::new(path, trust, context);
         let of_path = stored(context, &followed.id);
         let mark = of_path.or_else(|| {
             // Or it was read to some place under its former name.
@@ -313,10 +314,10 @@ struct Followed {
 }
 
 impl Followed {
-    fn new(path: &Path, kernel: bool, context: &Context) -> Followed {
+    fn new(path: &Path, trust: Trust, context: &Context) -> Followed {
         let id = SourceId::from(format!("file:{}", path.display()));
         let now = clock::now();
-        let matching = Matching::new(path, kernel, now);
+        let matching = Matching::new(path, trust, now);
         Followed {
             counters: context.counters(&id),
             tail: Tail::new(path.to_owned()),

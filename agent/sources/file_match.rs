@@ -5,20 +5,34 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::guard::guarded;
+use super::machine_check::{self, Seen};
 use super::mce_text::{Blocks, Printed};
 use super::text::{Line, Reader, Time};
 use super::{Context, forward};
+use crate::decode::mce::{Registers, decode};
+use crate::decode::mce_log;
 use crate::kernel::KernelRecord;
 use crate::observation::{Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::signal::Event;
 use crate::time::{Now, Timestamp};
 
+/// What the lines of a file may be taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// The kernel's, where they are tagged `kernel:`; other lines are
+    /// ignored then.
+    pub kernel: bool,
+    /// Machine checks, as mcelog or rasdaemon log them.
+    pub machine_checks: bool,
+}
+
 /// What is made of the lines of one file.
 pub(super) struct Matching {
     path: Vec<u8>,
-    kernel: bool,
+    trust: Trust,
     reader: Reader,
+    logged: mce_log::Reader,
     pub(super) scratch: Scratch,
     blocks: Blocks,
     pub(super) events: Vec<Event>,
@@ -32,11 +46,12 @@ pub(super) struct Matching {
 }
 
 impl Matching {
-    pub(super) fn new(path: &Path, kernel: bool, now: Now) -> Matching {
+    pub(super) fn new(path: &Path, trust: Trust, now: Now) -> Matching {
         Matching {
             path: path.display().to_string().into_bytes(),
-            kernel,
+            trust,
             reader: Reader::new(now.wall, TimeZone::system()),
+            logged: mce_log::Reader::default(),
             scratch: Scratch::default(),
             blocks: Blocks::default(),
             events: Vec::new(),
@@ -74,8 +89,12 @@ impl Matching {
     }
 
     fn take(&mut self, raw: &[u8], context: &Context) {
-        if !self.kernel {
+        if !self.trust.kernel {
             let stated = self.reader.time_of(raw);
+            let told = self.trust.machine_checks;
+            if let Some(check) = told.then(|| self.logged.line(raw)).flatten() {
+                self.machine_check(&check, stated, context);
+            }
             self.observe(raw, stated, context);
             return;
         }
@@ -95,7 +114,7 @@ impl Matching {
     }
 
     fn end_of_text(&mut self, context: &Context) {
-        if self.kernel {
+        if self.trust.kernel {
             let mut reader = self.taken_reader();
             while let Some(line) = reader.end() {
                 self.kernel_line(line, context);
@@ -128,6 +147,33 @@ impl Matching {
         if matcher.observe(&observation, scratch, events) == Taken::Taken {
             self.matches += 1;
         }
+    }
+
+    /// A machine check out of the log of mcelog or rasdaemon.
+    fn machine_check(
+        &mut self,
+        registers: &Registers,
+        stated: Time,
+        context: &Context,
+    ) {
+        let logged = registers.time.and_then(|s| i64::try_from(s).ok());
+        let stated = match logged {
+            Some(s) => Time::Wall(Timestamp(s.saturating_mul(1_000_000))),
+            None => stated,
+        };
+        let (time, approximate) = self.time(stated);
+        // Both log what there was before the boot with the time at which
+        // they found it; whether it is that old, only the kernel could tell.
+        let (injected, history) = (false, false);
+        let seen = Seen { time, approximate, injected, history };
+        let matcher = &context.patterns.set().matcher;
+        let (scratch, events) = (&mut self.scratch, &mut self.events);
+        let take = |observation: &Observation<'_>| {
+            matcher.observe(observation, scratch, events) == Taken::Taken
+        };
+        let taken =
+            machine_check::observe(registers, &decode(registers), seen, take);
+        self.matches += u64::from(taken);
     }
 
     fn kernel_line(&mut self, line: &Line, context: &Context) {
@@ -177,7 +223,8 @@ mod tests {
         let (context, _messages) = context(Source::File);
         for kernel in [false, true] {
             let path = Path::new("/var/log/messages");
-            let mut matching = Matching::new(path, kernel, clock::now());
+            let trust = Trust { kernel, ..Trust::default() };
+            let mut matching = Matching::new(path, trust, clock::now());
             for text in ["one", BAD, "three"] {
                 let line = format!("Jan  2 15:04:05 h kernel: {text}");
                 assert!(!matching.line(line.as_bytes(), &context));

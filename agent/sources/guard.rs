@@ -74,13 +74,21 @@ pub(super) mod tests {
 
     /// A context with no patterns, and what is sent from it.
     pub fn context(source: Source) -> (Context, Receiver<Message>) {
-        let (queue, receiver) = crate::queue::queue();
         let set = PatternSet {
             patterns: BTreeMap::new(),
             matcher: Default::default(),
             hash: 0,
             incomplete: false,
         };
+        context_with(source, set)
+    }
+
+    /// One with these patterns.
+    pub fn context_with(
+        source: Source,
+        set: PatternSet,
+    ) -> (Context, Receiver<Message>) {
+        let (queue, receiver) = crate::queue::queue();
         let shared = Shared {
             queue,
             patterns: Arc::new(PatternsCell::new(Arc::new(set))),

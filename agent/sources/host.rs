@@ -38,7 +38,7 @@ pub fn run(options: &Poll, context: &mut Context) -> Result<End, Failure> {
         time: Tally::resume(None, &boot),
         last: None,
     };
-    look_at(Source::Host, options, context, look, |seen, now| {
+    look_at(Source::Host, options, None, context, look, |seen, now| {
         seen.iter_mut().for_each(|fields| throttled.amend(fields, now));
         throttled.time.done(now);
         throttled.last = Some(now);

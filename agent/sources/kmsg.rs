@@ -29,7 +29,7 @@ use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
 use super::mce_text::{Blocks, FIRST_POLL, Printed};
 use super::stop::{Woken, wait};
-use super::{Context, Counters, End, Failure};
+use super::{Context, Counters, End, Failure, pstore};
 use crate::clock;
 use crate::decode::block::line;
 use crate::forms;
@@ -74,6 +74,8 @@ const LIVE: Duration = Duration::from_secs(2);
 /// Where the kernel's log is and whose records count.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The host's root, below which the dumps of a panic are.
+    pub root: PathBuf,
     /// The device.
     pub path: PathBuf,
     /// The file with this boot's id.
@@ -91,6 +93,7 @@ impl Options {
     /// The host's log, below `root`.
     pub fn under(root: &Path) -> Options {
         Options {
+            root: root.to_owned(),
             path: root.join("dev/kmsg"),
             boot_id: root.join("proc/sys/kernel/random/boot_id"),
             check_interval: root.join(CHECK_INTERVAL),
@@ -127,6 +130,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     let boot = boot_id(&options.boot_id)?;
     let id = SourceId::from("kmsg");
     context.up(&id)?;
+    pstore::run(&options.root, context)?;
     let mut reading = Reading::new(options, context, id, boot);
     reading.follow(&file)
 }

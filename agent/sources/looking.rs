@@ -1,7 +1,11 @@
 //! What the state sources have in common that look at sysfs at intervals.
 
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::poll::PollFlags;
 
 use super::owned::{Fields, borrow};
 use super::states::{Found, Told};
@@ -19,12 +23,14 @@ pub type Look = Result<Vec<Fields>, String>;
 
 /// Looks until told to stop. `amend` sees what was looked at before it is
 /// told, with what `context` remembers, and says what is to be remembered.
+/// A file that `wakes` tells of changes by polling as POLLPRI.
 ///
 /// # Errors
 /// When the ledger is gone.
 pub fn run(
     source: Source,
     options: &Poll,
+    wakes: Option<&str>,
     context: &mut Context,
     look: fn(&Tree) -> Look,
     mut amend: impl FnMut(&mut Vec<Fields>, Timestamp) -> Option<Position>,
@@ -34,6 +40,9 @@ pub fn run(
     let mut probe = Probe::default();
     let mut anew = false;
     loop {
+        // Opened before the look, so that no change falls in between.
+        let path = wakes.map(|path| options.root.join(path));
+        let file = path.and_then(|path| File::open(path).ok());
         let root = options.root.clone();
         let question =
             move |progress: Progress| look(&Tree::new(&root, progress));
@@ -51,7 +60,8 @@ pub fn run(
         if context.once {
             return Ok(End::Stopped);
         }
-        match pause(options.every, None, context) {
+        let fd = file.as_ref().map(|f| (f.as_fd(), PollFlags::POLLPRI));
+        match pause(options.every, fd, context) {
             None => return Ok(End::Stopped),
             Some(other) => anew = other,
         }
@@ -62,7 +72,7 @@ pub fn run(
 /// whether another pattern set is in force.
 pub fn pause(
     every: Duration,
-    fd: Option<(std::os::fd::BorrowedFd<'_>, nix::poll::PollFlags)>,
+    fd: Option<(BorrowedFd<'_>, PollFlags)>,
     context: &mut Context,
 ) -> Option<bool> {
     match wait(&context.stop, fd, Some(every)) {

@@ -33,6 +33,7 @@ pub mod kmsg_record;
 pub mod looking;
 pub mod machine_check;
 pub mod mce_text;
+mod mdstat;
 pub mod mount;
 mod mount_info;
 mod nvme_log;
@@ -40,6 +41,8 @@ pub mod owned;
 pub mod pci;
 pub mod pcie;
 mod poll;
+pub mod pstore;
+pub mod raid;
 pub mod recent;
 pub mod shared;
 pub mod states;
@@ -118,6 +121,11 @@ pub const SOURCES: &[Spec] = &[
         needs: "for health logs: /dev/nvme*, and CAP_SYS_ADMIN",
     },
     Spec {
+        source: Source::Raid,
+        doc: "software RAID, from /proc/mdstat and /sys/block/md*/md",
+        needs: "nothing",
+    },
+    Spec {
         source: Source::Pcie,
         doc: "the width and speed of PCIe links, from /sys/bus/pci/devices",
         needs: "nothing",
@@ -157,6 +165,8 @@ pub enum Setup {
     Aer(Poll),
     /// Disks.
     Disk(Poll),
+    /// Software RAID.
+    Raid(Poll),
     /// PCIe links.
     Pcie(Poll),
     /// The node as a whole.
@@ -179,6 +189,7 @@ impl Setup {
             Setup::Mce(_) => Source::Mce,
             Setup::Aer(_) => Source::Aer,
             Setup::Disk(_) => Source::Disk,
+            Setup::Raid(_) => Source::Raid,
             Setup::Pcie(_) => Source::Pcie,
             Setup::Host(_) => Source::Host,
             Setup::Inventory(_) => Source::Inventory,
@@ -208,6 +219,7 @@ impl Setup {
             Setup::Edac(options) => edac::run(options, context),
             Setup::Aer(options) => aer::run(options, context),
             Setup::Disk(options) => disk::run(options, context),
+            Setup::Raid(options) => raid::run(options, context),
             Setup::Pcie(options) => pcie::run(options, context),
             Setup::Host(options) => host::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),

@@ -26,7 +26,7 @@ const ASPM: [&str; 4] = ["l0s_aspm", "l1_aspm", "l1_1_aspm", "l1_2_aspm"];
 /// # Errors
 /// When the ledger is gone.
 pub fn run(options: &Poll, context: &mut Context) -> Result<End, Failure> {
-    look_at(Source::Pcie, options, context, look, |_, _| None)
+    look_at(Source::Pcie, options, None, context, look, |_, _| None)
 }
 
 /// All links that matter.

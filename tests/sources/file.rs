@@ -6,12 +6,13 @@ use std::path::Path;
 
 use faultline::signal::Health;
 use faultline::sources::Setup;
-use faultline::sources::file::{Follow, Options};
+use faultline::sources::file::{Follow, Options, Trust};
 
 use crate::bench::{Bench, append};
 
 fn following(root: &Path, glob: &str, kernel: bool) -> Setup {
-    let follow = vec![Follow { glob: glob.into(), kernel }];
+    let trust = Trust { kernel, ..Trust::default() };
+    let follow = vec![Follow { glob: glob.into(), trust }];
     Setup::File(Options { follow, root: root.to_owned() })
 }
 

@@ -11,7 +11,7 @@ use faultline::patterns::set::PatternSet;
 use faultline::queue::Message;
 use faultline::signal::{Effect, Event, Signal};
 use faultline::sources::Setup;
-use faultline::sources::file::{Follow, Options};
+use faultline::sources::file::{Follow, Options, Trust};
 
 use crate::bench::{Bench, append};
 use crate::kmsg::Packets;
@@ -147,7 +147,8 @@ fn a_block_in_a_log_file_is_told_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kern.log");
     append(&path, "Jan  2 15:04:05 h kernel: before\n");
-    let follow = vec![Follow { glob: "/kern.log".into(), kernel: true }];
+    let trust = Trust { kernel: true, ..Trust::default() };
+    let follow = vec![Follow { glob: "/kern.log".into(), trust }];
     let root = dir.path().to_owned();
     let bench = bench(Setup::File(Options { follow, root }));
     bench.until_position(&format!("file:{}", path.display()));
@@ -157,4 +158,43 @@ fn a_block_in_a_log_file_is_told_once() {
     let (signals, _) = next(&bench);
     is_told_once(&signals, PLACE);
     drop(bench.stop());
+}
+
+const LOGGED: [&str; 6] = [
+    "Hardware event. This is not a software error.",
+    "MCE 0",
+    "CPU 12 BANK 7 TSC 1eef782aae",
+    "MISC 140041586 ADDR 67a2f5c000",
+    "STATUS 8c00004000010091 MCGSTATUS 0",
+    "CPUID Vendor Intel Family 6 Model 85 Step 4",
+];
+
+#[test]
+fn a_machine_check_in_the_log_of_mcelog_is_told_where_that_is_trusted() {
+    for machine_checks in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mcelog");
+        append(&path, "mcelog: Family 6 Model 85 CPU\n");
+        let trust = Trust { machine_checks, ..Trust::default() };
+        let follow = vec![Follow { glob: "/mcelog".into(), trust }];
+        let root = dir.path().to_owned();
+        let bench = bench(Setup::File(Options { follow, root }));
+        let id = format!("file:{}", path.display());
+        bench.until_position(&id);
+        for line in LOGGED {
+            append(&path, &format!("{line}\n"));
+        }
+        if machine_checks {
+            let (signals, _) = next(&bench);
+            let parts: Vec<_> =
+                signals.iter().map(|signal| signal.part.as_str()).collect();
+            assert_eq!(
+                parts,
+                ["cpu/the socket of CPU 12, memory controller 0, channel 1"]
+            );
+        } else {
+            bench.until_observed(&id, 6);
+        }
+        drop(bench.stop());
+    }
 }

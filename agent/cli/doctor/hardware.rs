@@ -7,7 +7,7 @@ use super::Check;
 use crate::probe::{PATIENCE, Probe};
 use crate::sources::counting::{Known, Look};
 use crate::sources::looking;
-use crate::sources::{aer, disk, edac, host, pcie};
+use crate::sources::{aer, disk, edac, host, pcie, raid};
 use crate::tree::{Progress, Tree};
 
 /// The checks, in the order of the table of sources.
@@ -16,6 +16,7 @@ pub fn checks(root: &Path) -> Vec<Check> {
         counters("edac", root, edac::look),
         counters("aer", root, aer::look),
         disks(root),
+        states("raid", root, raid::look),
         states("pcie", root, pcie::look),
         states("host", root, host::look),
     ]

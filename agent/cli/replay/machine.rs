@@ -8,6 +8,8 @@ use super::Sink;
 use super::clock::{Clock, Then};
 use super::report::{Report, Totals};
 use crate::cli::screen::Screen;
+use crate::decode::mce::decode;
+use crate::decode::mce_log;
 use crate::drive::Drive;
 use crate::kernel::KernelRecord;
 use crate::ledger::Change;
@@ -19,6 +21,7 @@ use crate::patterns::set::PatternSet;
 use crate::signal::Event;
 use crate::sources::Unexplained;
 use crate::sources::forward::looks_like_trouble;
+use crate::sources::machine_check::{self, Seen};
 use crate::sources::mce_text::{Blocks, Printed};
 use crate::sources::text::{Line, Time};
 use crate::time::Timestamp;
@@ -30,6 +33,8 @@ pub struct Machine<'a> {
     clock: Clock,
     scratch: Scratch,
     blocks: Blocks,
+    /// Machine checks that mcelog or rasdaemon logged.
+    logged: mce_log::Reader,
     report: Report<'a>,
     totals: Totals,
     /// Kernel lines that look like trouble and that no pattern knows.
@@ -60,6 +65,7 @@ impl<'a> Machine<'a> {
             report,
             totals: Totals { boots: 1, ..Totals::default() },
             unexplained: Unexplained::default(),
+            logged: mce_log::Reader::default(),
             shown: 0,
         }
     }
@@ -158,6 +164,21 @@ impl Sink for Machine<'_> {
             let printed =
                 Printed { uptime: line.uptime(), ..Printed::at(moment.time) };
             self.blocks.record(&record, printed, 0, matching, &mut events);
+        }
+        if let Some(check) = self.logged.line(&line.raw) {
+            let seen = Seen {
+                time: moment.time,
+                approximate: is_approximate(line),
+                injected: false,
+                history: false,
+            };
+            let decoded = decode(&check);
+            let (matcher, scratch) = (&self.set.matcher, &mut self.scratch);
+            let found =
+                machine_check::observe(&check, &decoded, seen, |told| {
+                    matcher.observe(told, scratch, &mut events)
+                });
+            self.totals.matched += u64::from(found == Taken::Taken);
         }
         if taken == Taken::Nothing
             && line.kernel
