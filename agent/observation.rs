@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+pub mod bmc;
 mod fields;
 
 /// Where observations come from.
@@ -50,13 +51,19 @@ pub enum Source {
     Pcie,
     /// The node as a whole: memory taken out of use, throttling, CPUs.
     Host,
+    /// Sensors of the BMC: temperatures, fans, supplies, states.
+    IpmiSensor,
+    /// The BMC's event log.
+    IpmiSel,
+    /// Sensors that the kernel has drivers for.
+    Hwmon,
     /// The census of parts.
     Inventory,
 }
 
 impl Source {
     /// Every source, in the order in which they are listed to people.
-    pub const ALL: [Source; 12] = [
+    pub const ALL: [Source; 15] = [
         Source::Kmsg,
         Source::Journal,
         Source::File,
@@ -68,6 +75,9 @@ impl Source {
         Source::Raid,
         Source::Pcie,
         Source::Host,
+        Source::IpmiSensor,
+        Source::IpmiSel,
+        Source::Hwmon,
         Source::Inventory,
     ];
 
@@ -85,6 +95,9 @@ impl Source {
             Source::Raid => "raid",
             Source::Pcie => "pcie",
             Source::Host => "host",
+            Source::IpmiSensor => "ipmi-sensor",
+            Source::IpmiSel => "ipmi-sel",
+            Source::Hwmon => "hwmon",
             Source::Inventory => "inventory",
         }
     }
@@ -98,12 +111,15 @@ impl Source {
             | Source::File
             | Source::Mce
             | Source::Edac
-            | Source::Aer => false,
+            | Source::Aer
+            | Source::IpmiSel => false,
             Source::Disk
             | Source::Mount
             | Source::Raid
             | Source::Pcie
             | Source::Host
+            | Source::IpmiSensor
+            | Source::Hwmon
             | Source::Inventory => true,
         }
     }
@@ -153,10 +169,10 @@ pub struct FieldSpec {
 pub const LEVELS: [&str; 8] =
     ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// The field that says what an observation of a state source is about, where
+/// The fields that say what an observation of a state source is about, where
 /// a source tells of things of several kinds: a pattern that names another
 /// kind has nothing to say of it.
-pub const KIND: &str = "kind";
+pub const SUBJECTS: [&str; 3] = ["kind", "type", "entity"];
 
 /// The field by which an event source says that what it saw happened before
 /// the present boot.
@@ -187,12 +203,14 @@ pub struct Observation<'a> {
     pub approximate: bool,
     /// Whether it was put in by a drill.
     pub injected: bool,
-    /// The fields, in any order; absent ones match nothing.
+    /// The fields, in any order; absent ones match nothing. A word that
+    /// stands here several times is all of them: the states of a sensor.
     pub fields: &'a [(&'static str, Value<'a>)],
 }
 
 impl<'a> Observation<'a> {
-    /// The value of a field, if this observation has it.
+    /// The value of a field, if this observation has it; the first of
+    /// several.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
         self.fields.iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::drive::Drive;
 use crate::ledger::{Change, ChangeKind};
+use crate::observation::Source;
 use crate::patterns::diagnostic::{Diagnostic, Level};
 use crate::patterns::examples::Outcome;
 use crate::patterns::file::RawScenario;
@@ -75,7 +76,13 @@ fn live(
         if let Some(line) = &step.line {
             life.take(drive.kernel_text(line.as_bytes(), None).changes);
         }
-        if !step.observation.is_empty() {
+        if let Some(sel) = &step.sel {
+            let fail = |message| (step.at.place, message);
+            let logged = observed::logged(sel).map_err(fail)?;
+            let fields = observed::logged_fields(&logged, &step.observation);
+            let fields = fields.map_err(fail)?;
+            life.take(drive.observe(Source::IpmiSel, &fields).changes);
+        } else if !step.observation.is_empty() {
             let place = step.at.place;
             let Some(source) = step.source else {
                 let message = "an observation needs its `source`".to_owned();

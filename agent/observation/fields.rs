@@ -3,6 +3,9 @@
 
 use super::FieldKind::{Flag, Number, Text, Word};
 use super::{FieldKind, FieldSpec, LEVELS, Source};
+use crate::decode::ipmi::reading::Unknown;
+use crate::decode::ipmi::sel::SlotKind;
+use crate::decode::ipmi::{entity, kinds, states};
 use crate::decode::mce::words::{Operation, Severity, Unit};
 
 /// The fields of a source's observations.
@@ -19,6 +22,9 @@ pub(super) fn of(source: Source) -> &'static [FieldSpec] {
         Source::Raid => RAID,
         Source::Pcie => PCIE,
         Source::Host => HOST,
+        Source::IpmiSensor => IPMI_SENSOR,
+        Source::IpmiSel => IPMI_SEL,
+        Source::Hwmon => HWMON,
         Source::Inventory => INVENTORY,
     }
 }
@@ -265,6 +271,108 @@ const HOST: &[FieldSpec] = &[
     field("scope", Word(&["core", "package"]), "throttle: what was hot"),
     field("events_hour", Number, "throttle: times in the last hour"),
     field("share", Number, "throttle: time lost since last read, percent"),
+];
+
+const BMC: FieldSpec = field("bmc", Text, "the BMC: bmc0");
+const SENSOR_TYPE: FieldSpec =
+    field("type", Word(&kinds::ALL), "what the sensor is of");
+const ENTITY: FieldSpec =
+    field("entity", Word(&entity::ALL), "what it belongs to");
+const SENSOR_VALUE: FieldSpec =
+    field("value", Number, "the value, where it has one");
+const UNIT: FieldSpec =
+    field("unit", Text, "the value's unit: degrees C, RPM, Volts, %");
+const LOWER: [FieldSpec; 3] = [
+    field("lower_non_critical", Number, "this threshold, where it is set"),
+    field("lower_critical", Number, "this threshold"),
+    field("lower_non_recoverable", Number, "this threshold"),
+];
+const UPPER: [FieldSpec; 3] = [
+    field("upper_non_critical", Number, "this threshold"),
+    field("upper_critical", Number, "this threshold"),
+    field("upper_non_recoverable", Number, "this threshold"),
+];
+
+const IPMI_SENSOR: &[FieldSpec] = &[
+    BMC,
+    field("id", Text, "owner, channel, unit and number: 20.0.0.31"),
+    field("owner", Number, "the slave address of who owns it"),
+    field("channel", Number, "the channel to the owner"),
+    field("lun", Number, "the owner's logical unit"),
+    field("number", Number, "its number there"),
+    field("name", Text, "its name"),
+    SENSOR_TYPE,
+    ENTITY,
+    field("instance", Number, "which of them"),
+    field("part", Text, "the part: psu/2, fan/3, board/P12V"),
+    SENSOR_VALUE,
+    UNIT,
+    field(
+        "state",
+        Word(states::ALL),
+        "every state that holds and threshold that is crossed; ok or none",
+    ),
+    LOWER[0],
+    LOWER[1],
+    LOWER[2],
+    UPPER[0],
+    UPPER[1],
+    UPPER[2],
+    field("unknown", Word(&Unknown::WORDS), "why there is no reading"),
+];
+
+const IPMI_SEL: &[FieldSpec] = &[
+    BMC,
+    field("record", Number, "the record's id in the log"),
+    field("kind", Word(&["event", "oem"]), "an event, or the maker's own"),
+    field("code", Number, "the record's type: 2, or 192 and up"),
+    field("manufacturer", Number, "oem: who, by enterprise number"),
+    field("raw", Text, "all 16 bytes, hexadecimal"),
+    field("id", Text, "the sensor: owner, channel, unit and number"),
+    field("owner", Number, "the slave address, or software's id, of whose"),
+    field("channel", Number, "the channel to the owner"),
+    field("lun", Number, "the owner's logical unit"),
+    field("number", Number, "the sensor's number there"),
+    field("software", Flag, "whether the host's software logged it"),
+    field("name", Text, "the sensor's name, if its record is known"),
+    SENSOR_TYPE,
+    ENTITY,
+    field("instance", Number, "which of them"),
+    field("part", Text, "the part: psu/2, dimm/DIMM_A1, slot/7"),
+    field("state", Word(states::ALL), "the state or threshold"),
+    field("asserted", Flag, "whether that holds now; else it ended"),
+    field("data", Text, "the three bytes of data, hexadecimal"),
+    field("detail", Text, "what they say, in words"),
+    SENSOR_VALUE,
+    field("threshold", Number, "the threshold that was crossed"),
+    UNIT,
+    field("dimm", Number, "the memory module, within the sensor's entity"),
+    field("slot", Number, "the slot or connector"),
+    field("slot_type", Word(&SlotKind::WORDS), "what sits in it"),
+    HISTORY,
+];
+
+const HWMON: &[FieldSpec] = &[
+    field("chip", Text, "the chip's name: coretemp, nct6775"),
+    field("device", Text, "its device: 0000:00:18.3, coretemp.0"),
+    field("id", Text, "chip, device and input: coretemp/coretemp.0/temp1"),
+    field("name", Text, "the input's label, or its name: Package id 0"),
+    SENSOR_TYPE,
+    field("part", Text, "the part: cpu/socket0, fan/fan2, board/in0"),
+    SENSOR_VALUE,
+    UNIT,
+    field(
+        "state",
+        Word(states::ALL),
+        "every threshold that is crossed; ok or none",
+    ),
+    LOWER[0],
+    LOWER[1],
+    LOWER[2],
+    UPPER[0],
+    UPPER[1],
+    UPPER[2],
+    field("unknown", Word(&Unknown::WORDS), "why there is no reading"),
 ];
 
 const INVENTORY: &[FieldSpec] = &[

@@ -194,6 +194,22 @@ fn observe(
         );
         return Ok((taken, out));
     }
+    if let Some(sel) = &example.sel {
+        if source != Source::IpmiSel {
+            return Err("`sel` is for the source ipmi-sel".into());
+        }
+        let logged = observed::logged(sel)?;
+        let fields = observed::logged_fields(&logged, &example.observation)?;
+        let time = Timestamp::default();
+        let matcher = &set.matcher;
+        return Ok(observed::observe(
+            matcher,
+            source,
+            &fields,
+            time,
+            &mut scratch,
+        ));
+    }
     let mut fields = observed::fields(source, &example.fields)?;
     fields.extend(observed::fields(source, &example.observation)?);
     if let Some(line) = &example.line {

@@ -103,8 +103,11 @@ impl FieldMatcher {
                     if expression.matches(text))
             }
             FieldMatcher::Words(field, words) => {
-                matches!(observation.get(field), Some(Value::Word(w))
-                    if words.iter().any(|x| x == w))
+                observation.fields.iter().any(|(name, value)| {
+                    name == field
+                        && matches!(value, Value::Word(w)
+                            if words.iter().any(|x| x == w))
+                })
             }
             FieldMatcher::Number(field, compare) => {
                 matches!(observation.get(field), Some(Value::Number(x))

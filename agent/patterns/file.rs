@@ -192,6 +192,9 @@ pub struct RawExample {
     /// The fields of an observation of a source that has no text.
     #[serde(default)]
     pub observation: BTreeMap<String, RawMatcher>,
+    /// A record of a BMC's event log (source `ipmi-sel`): 16 bytes in
+    /// hexadecimal. Fields of `observation` take the place of its own.
+    pub sel: Option<String>,
     /// What it gives.
     pub gives: RawGives,
 }
@@ -244,6 +247,9 @@ pub struct RawStep {
     /// The fields of an observation of that source.
     #[serde(default)]
     pub observation: BTreeMap<String, RawMatcher>,
+    /// A record of a BMC's event log: 16 bytes in hexadecimal. Fields of
+    /// `observation` take the place of its own.
+    pub sel: Option<String>,
     /// The machine boots again.
     #[serde(default)]
     pub boot: bool,

@@ -17,7 +17,9 @@ use super::set::{Pattern, SubKey};
 use super::skeleton::Skeleton;
 use super::template::Template;
 use crate::kernel::KernelRecord;
-use crate::observation::{HISTORY, KIND, LEVELS, Observation, Source, Value};
+use crate::observation::{
+    HISTORY, LEVELS, Observation, SUBJECTS, Source, Value,
+};
 use crate::parts::ids::PartId;
 use crate::prefilter::{Entry, Prefilter};
 use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth, Twin};
@@ -437,8 +439,10 @@ impl Rule {
         let failed = |m: &&FieldMatcher| {
             observation.get(m.field()).is_some() && !m.holds(observation)
         };
-        if let Some(matcher) = self.others.iter().find(failed) {
-            return (matcher.field() != KIND).then_some(Truth::False);
+        let mut failed = self.others.iter().filter(failed).peekable();
+        if failed.peek().is_some() {
+            let is_subject = |m: &FieldMatcher| SUBJECTS.contains(&m.field());
+            return (!failed.any(is_subject)).then_some(Truth::False);
         }
         let read = |m: &FieldMatcher| observation.get(m.field()).is_some();
         let all = self.others.iter().all(read);
@@ -567,9 +571,18 @@ fn word_values(
             Value::Number(n) => n.to_string(),
             Value::Flag(b) => b.to_string(),
         };
-        if !shown.is_empty() {
-            values.insert((*name).to_owned(), shown);
+        if shown.is_empty() {
+            continue;
         }
+        values
+            .entry((*name).to_owned())
+            .and_modify(|all: &mut String| {
+                if all.len() + shown.len() < CAPTURE_MAX {
+                    all.push_str(", ");
+                    all.push_str(&shown);
+                }
+            })
+            .or_insert(shown);
     }
     values
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use super::diagnostic::did_you_mean;
 use super::file::RawMatcher;
 use super::matcher::{Matcher, Scratch, Taken};
+use crate::decode::ipmi::sel;
+use crate::observation::bmc::Logged;
 use crate::observation::{FieldKind, Observation, Source, Value};
 use crate::signal::Event;
 use crate::time::Timestamp;
@@ -21,13 +23,40 @@ pub fn fields<'a>(
     source: Source,
     written: &'a BTreeMap<String, RawMatcher>,
 ) -> Result<Fields<'a>, String> {
-    written.iter().map(|(name, raw)| field(source, name, raw)).collect()
+    let mut all = Fields::new();
+    for (name, raw) in written {
+        match raw {
+            RawMatcher::List(words) => {
+                for one in words {
+                    let value = Written::Text(one);
+                    all.push(field(source, name, value)?);
+                }
+            }
+            RawMatcher::Text(text) => {
+                all.push(field(source, name, Written::Text(text))?);
+            }
+            RawMatcher::Number(n) => {
+                all.push(field(source, name, Written::Number(*n))?);
+            }
+            RawMatcher::Flag(flag) => {
+                all.push(field(source, name, Written::Flag(*flag))?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// One value as written.
+enum Written<'a> {
+    Text(&'a str),
+    Number(f64),
+    Flag(bool),
 }
 
 fn field<'a>(
     source: Source,
     name: &str,
-    raw: &'a RawMatcher,
+    raw: Written<'a>,
 ) -> Result<(&'static str, Value<'a>), String> {
     let Some(spec) = source.field(name) else {
         let names = source.fields().iter().map(|f| f.name);
@@ -36,15 +65,15 @@ fn field<'a>(
         return Err(format!("source {source} has no field `{name}`{help}"));
     };
     let value = match (spec.kind, raw) {
-        (FieldKind::Text, RawMatcher::Text(t)) => Value::Text(t.as_bytes()),
-        (FieldKind::Word(words), RawMatcher::Text(word)) => {
-            if !words.contains(&word.as_str()) {
+        (FieldKind::Text, Written::Text(t)) => Value::Text(t.as_bytes()),
+        (FieldKind::Word(words), Written::Text(word)) => {
+            if !words.contains(&word) {
                 return Err(format!("`{name}` is never `{word}`"));
             }
             Value::Word(word)
         }
-        (FieldKind::Number, RawMatcher::Number(n)) => Value::Number(*n),
-        (FieldKind::Flag, RawMatcher::Flag(flag)) => Value::Flag(*flag),
+        (FieldKind::Number, Written::Number(n)) => Value::Number(n),
+        (FieldKind::Flag, Written::Flag(flag)) => Value::Flag(flag),
         (kind, _) => {
             let wants = match kind {
                 FieldKind::Text => "text; put it in quotes",
@@ -56,6 +85,39 @@ fn field<'a>(
         }
     };
     Ok((spec.name, value))
+}
+
+/// Reads a record of a BMC's event log as written: 16 bytes in hexadecimal,
+/// with or without blanks.
+///
+/// # Errors
+/// It is something else.
+pub fn logged(written: &str) -> Result<Logged, String> {
+    let digits: Vec<char> =
+        written.chars().filter(|c| !c.is_whitespace()).collect();
+    let byte = |pair: &[char]| {
+        let text: String = pair.iter().collect();
+        u8::from_str_radix(&text, 16).ok().filter(|_| pair.len() == 2)
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let entry = bytes.and_then(|bytes| sel::parse(&bytes).ok());
+    let entry = entry
+        .ok_or_else(|| "`sel` is 16 bytes, 32 hexadecimal digits".to_owned())?;
+    Ok(Logged::new(entry, None))
+}
+
+/// The fields of a record, those that are `written` in the place of its own.
+///
+/// # Errors
+/// The source has no such field, or the value is none of its kind.
+pub fn logged_fields<'a>(
+    logged: &'a Logged,
+    written: &'a BTreeMap<String, RawMatcher>,
+) -> Result<Fields<'a>, String> {
+    let mut all = logged.fields("bmc0", false);
+    all.retain(|(name, _)| !written.contains_key(*name));
+    all.extend(fields(Source::IpmiSel, written)?);
+    Ok(all)
 }
 
 /// What the patterns make of an observation that came at `time`.
@@ -128,6 +190,25 @@ mod tests {
         .unwrap();
         let (set, _) = compile(std::slice::from_ref(&file)).unwrap();
         (file, set)
+    }
+
+    #[test]
+    fn a_record_of_the_log_is_read_as_sixteen_bytes() {
+        let raw = "0500 02 3f41026b 2000 04 0831 6f 03ffff";
+        let told = logged(raw).unwrap();
+        assert_eq!(told.part, "power/sensor 31h");
+        let own = BTreeMap::from([(
+            "part".to_owned(),
+            RawMatcher::Text("psu/1".into()),
+        )]);
+        let fields = logged_fields(&told, &own).unwrap();
+        let parts = fields.iter().filter(|(name, _)| *name == "part");
+        let parts: Vec<_> = parts.map(|(_, value)| *value).collect();
+        assert_eq!(parts, [Value::Text(b"psu/1")]);
+        for bad in ["", "05", &raw[1..], "zz00 02 3f41026b 2000 04 0831 6f 03"]
+        {
+            assert!(logged(bad).is_err(), "{bad}");
+        }
     }
 
     const DECODED: &str =

@@ -159,10 +159,10 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
     for example in &p.examples {
         let e = &example.value;
         let empty = e.fields.is_empty() && e.observation.is_empty();
-        if e.line.is_none() && empty {
+        if e.line.is_none() && e.sel.is_none() && empty {
             findings
                 .error(example.place, "the example shows nothing".into())
-                .help("give it a `line`, or an `observation`");
+                .help("give it a `line`, an `observation`, or `sel`");
         }
     }
     let gives = |e: &At<super::file::RawExample>| {

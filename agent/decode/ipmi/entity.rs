@@ -109,22 +109,6 @@ impl Entity {
             None => "reserved",
         }
     }
-
-    /// The kind of our part that it is, if it is a part at all: what a
-    /// technician pulls.
-    pub fn part_kind(self) -> Option<&'static str> {
-        Some(match self.id {
-            0x03 | 0x41 => "cpu",
-            0x04 | 0x1a => "bay",
-            0x08 | 0x20 => "dimm",
-            0x0a | 0x14 => "psu",
-            0x0b => "card",
-            0x1d => "fan",
-            0x1e => "cooling",
-            0x28 => "battery",
-            _ => return None,
-        })
-    }
 }
 
 impl fmt::Display for Entity {

@@ -139,32 +139,8 @@ impl Sensor {
         }
     }
 
-    /// The part that it belongs to, in our words: `psu/2`; the part of the
-    /// board that carries it where it is no part itself.
+    /// The part that it belongs to: see [`super::part`].
     pub fn part(&self) -> String {
-        part(self.entity, self.kind, &self.name)
+        super::part::of(self.entity, self.kind, &self.name)
     }
-}
-
-/// The part of an entity: `psu/2`. Instances from 60h on count within a
-/// controller and stand for all of a kind (`Fan Redundancy`): no part that
-/// can be pulled. Where the entity is none, the sensor's own name tells.
-pub fn part(entity: Entity, kind: u8, name: &str) -> String {
-    const OF_CONTROLLER: u8 = 0x60;
-    if let Some(part) = entity.part_kind()
-        && entity.instance < OF_CONTROLLER
-        && entity.instance > 0
-    {
-        return format!("{part}/{}", entity.instance);
-    }
-    let name = if name.is_empty() { "unnamed" } else { name };
-    let kind = match kind {
-        kinds::FAN => "fan",
-        kinds::POWER_SUPPLY | kinds::POWER_UNIT => "power",
-        kinds::MEMORY => "memory",
-        kinds::PROCESSOR => "cpu",
-        kinds::DRIVE_SLOT => "bay",
-        _ => "board",
-    };
-    format!("{kind}/{name}")
 }

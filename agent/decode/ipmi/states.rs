@@ -45,3 +45,9 @@ pub fn words(kind: u8, reading_type: u8, bits: u16) -> Vec<&'static str> {
     let set = (0..STATES_MAX).filter(|offset| bits >> offset & 1 != 0);
     set.map(|offset| word(kind, reading_type, offset)).collect()
 }
+
+/// The names that the specification has for a sensor's states, in order.
+pub fn named(kind: u8, reading_type: u8) -> Vec<&'static str> {
+    let all = table(kind, reading_type).iter().copied();
+    all.filter(|word| !word.is_empty()).collect()
+}

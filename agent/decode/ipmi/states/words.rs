@@ -225,6 +225,7 @@ pub const ALL: &[&str] = &[
     "state-12",
     "state-13",
     "state-14",
+    "state-15",
     "state-asserted",
     "state-deasserted",
     "system-reconfigured",

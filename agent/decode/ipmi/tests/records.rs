@@ -198,17 +198,3 @@ fn records_of_makers_keep_their_bytes() {
     };
     assert_eq!((manufacturer, data), (0x157, vec![0xaa, 0xbb]));
 }
-
-#[test]
-fn a_sensor_is_of_the_part_that_its_entity_is() {
-    let part = |id, instance, kind, name: &str| {
-        super::super::sensor::part(Entity::of(id, instance), kind, name)
-    };
-    assert_eq!(part(10, 2, 8, "PSU2 Status"), "psu/2");
-    assert_eq!(part(29, 3, 4, "FAN3"), "fan/3");
-    assert_eq!(part(29, 0x60, 4, "Fan Redundancy"), "fan/Fan Redundancy");
-    assert_eq!(part(10, 0x60, 8, "PS Redundancy"), "power/PS Redundancy");
-    assert_eq!(part(7, 1, 4, "FAN1"), "fan/FAN1");
-    assert_eq!(part(7, 1, 2, "P12V"), "board/P12V");
-    assert_eq!(part(7, 1, 2, ""), "board/unnamed");
-}

@@ -1,0 +1,176 @@
+//! Which part of ours a sensor or an event is about: what a technician
+//! pulls.
+//!
+//! Supplies, fans and processors are numbered by their entity's instance:
+//! `psu/2`. Modules, bays and cards are labelled on the board, and their
+//! sensors are named after the label: `dimm/DIMM_A1`; the census finds them
+//! by it. What is no part is a place on the board: `board/P12V`.
+
+use super::entity::Entity;
+use super::kinds;
+use super::sel::{Detail, SlotKind};
+
+/// Instances from here on count within a controller and stand for all of a
+/// kind: `Fan Redundancy`.
+const OF_CONTROLLER: u8 = 0x60;
+
+/// The part of an entity, a sensor's type and its name.
+pub fn of(entity: Entity, kind: u8, name: &str) -> String {
+    let is_one = (1..OF_CONTROLLER).contains(&entity.instance);
+    let stem = stem(name);
+    let is_numbered = stem.contains(|c: char| c.is_ascii_digit());
+    if let Some((part, by_label)) = pulled(entity.id)
+        && is_one
+    {
+        return match by_label && is_numbered {
+            true => format!("{part}/{stem}"),
+            false => format!("{part}/{}", entity.instance),
+        };
+    }
+    let name = if stem.is_empty() { "unnamed" } else { stem };
+    format!("{}/{name}", place(kind))
+}
+
+/// The part of an event: its sensor's, unless its data say more.
+pub fn of_event(
+    entity: Entity,
+    kind: u8,
+    name: &str,
+    detail: &Detail,
+) -> String {
+    let stem = stem(name);
+    match (detail.dimm, detail.slot) {
+        // A sensor of one module has no other to tell of.
+        (Some(dimm), _) if !stem.contains(|c: char| c.is_ascii_digit()) => {
+            let stem = if stem.is_empty() { "memory" } else { stem };
+            format!("dimm/{stem} #{dimm}")
+        }
+        (_, Some((SlotKind::Dimm, slot))) => format!("dimm/slot {slot}"),
+        (_, Some((SlotKind::Drive, slot))) => format!("bay/{slot}"),
+        (_, Some((SlotKind::Fan, slot))) => format!("fan/{slot}"),
+        (_, Some((SlotKind::Pci | SlotKind::Pcie, slot))) => {
+            format!("slot/{slot}")
+        }
+        _ => of(entity, kind, name),
+    }
+}
+
+/// The kind of part that an entity is, if people pull it, and whether it is
+/// known by a label rather than a number.
+fn pulled(entity: u8) -> Option<(&'static str, bool)> {
+    Some(match entity {
+        0x03 | 0x41 => ("cpu", false),
+        0x04 | 0x1a => ("bay", true),
+        0x08 | 0x20 => ("dimm", true),
+        0x0a | 0x14 => ("psu", false),
+        0x0b => ("card", true),
+        0x1d => ("fan", false),
+        _ => return None,
+    })
+}
+
+/// Where something is filed that is no part by itself.
+fn place(kind: u8) -> &'static str {
+    match kind {
+        kinds::FAN => "fan",
+        kinds::POWER_SUPPLY | kinds::POWER_UNIT => "power",
+        kinds::MEMORY => "memory",
+        kinds::PROCESSOR => "cpu",
+        kinds::DRIVE_SLOT => "bay",
+        kinds::SLOT => "slot",
+        _ => "board",
+    }
+}
+
+/// What a sensor's name says of where it is, without what it measures:
+/// `DIMM_A1` of `DIMM_A1 Temp`.
+pub fn stem(name: &str) -> &str {
+    const MEASURED: [&str; 9] = [
+        "temperature",
+        "temp",
+        "status",
+        "state",
+        "presence",
+        "present",
+        "health",
+        "fru",
+        "ecc",
+    ];
+    let mut stem = name.trim();
+    loop {
+        let at = stem.rfind([' ', '_']).map_or(0, |at| at + 1);
+        let last = &stem[at..];
+        let is = |word: &&str| last.eq_ignore_ascii_case(word);
+        let shorter = stem[..at].trim_end_matches([' ', '_']);
+        if shorter.is_empty() || !MEASURED.iter().any(is) {
+            return stem;
+        }
+        stem = shorter;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(id: u8, instance: u8, kind: u8, name: &str) -> String {
+        of(Entity::of(id, instance), kind, name)
+    }
+
+    #[test]
+    fn a_supply_a_fan_and_a_processor_are_numbered() {
+        assert_eq!(part(10, 2, 8, "PSU2 Status"), "psu/2");
+        assert_eq!(part(10, 1, 0x0b, "PSU1 Input"), "psu/1");
+        assert_eq!(part(29, 3, 4, "FAN3"), "fan/3");
+        assert_eq!(part(3, 1, 1, "Temp"), "cpu/1");
+    }
+
+    #[test]
+    fn what_stands_for_all_of_a_kind_is_none_of_them() {
+        assert_eq!(part(29, 0x60, 4, "Fan Redundancy"), "fan/Fan Redundancy");
+        assert_eq!(part(10, 0x60, 8, "PS Redundancy"), "power/PS Redundancy");
+        assert_eq!(part(32, 0x60, 12, "Memory ECC"), "memory/Memory");
+    }
+
+    #[test]
+    fn modules_bays_and_cards_are_called_by_their_label() {
+        assert_eq!(part(32, 1, 12, "DIMM_A1"), "dimm/DIMM_A1");
+        assert_eq!(part(8, 1, 1, "P1-DIMMA1 TEMP"), "dimm/P1-DIMMA1");
+        assert_eq!(part(32, 7, 1, "DIMM Temp"), "dimm/7");
+        assert_eq!(part(4, 1, 13, "Drive 0"), "bay/Drive 0");
+        assert_eq!(part(11, 1, 1, "GPU1 Temp"), "card/GPU1");
+    }
+
+    #[test]
+    fn what_is_no_part_is_a_place_on_the_board() {
+        assert_eq!(part(7, 1, 4, "FAN1"), "fan/FAN1");
+        assert_eq!(part(7, 1, 2, "P12V"), "board/P12V");
+        assert_eq!(part(7, 1, 2, ""), "board/unnamed");
+        assert_eq!(part(0x37, 1, 1, "Inlet Temp"), "board/Inlet");
+        assert_eq!(part(10, 0, 8, "Temp"), "power/Temp");
+    }
+
+    #[test]
+    fn an_event_that_names_its_module_is_filed_there() {
+        let event = |detail: Detail, name| {
+            of_event(Entity::of(32, 0x60), 12, name, &detail)
+        };
+        let dimm = Detail { dimm: Some(3), ..Detail::default() };
+        assert_eq!(event(dimm.clone(), "Memory ECC"), "dimm/Memory #3");
+        assert_eq!(event(dimm.clone(), ""), "dimm/memory #3");
+        let own = of_event(Entity::of(32, 1), 12, "DIMM_A1", &dimm);
+        assert_eq!(own, "dimm/DIMM_A1");
+        let slot = Some((SlotKind::Pcie, 7));
+        let slot = Detail { slot, ..Detail::default() };
+        assert_eq!(event(slot, "Slot"), "slot/7");
+        assert_eq!(event(Detail::default(), "Memory ECC"), "memory/Memory");
+    }
+
+    #[test]
+    fn hostile_names_leave_a_stem() {
+        assert_eq!(stem("Temp"), "Temp");
+        assert_eq!(stem("_ temp temp"), "_ temp");
+        assert_eq!(stem(""), "");
+        assert_eq!(stem("°é temp"), "°é");
+    }
+}
