@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::PartId;
 use super::part::{About, Part, Presence, Realm};
+use super::units::{is_supply_of_bmc, is_supply_of_tables};
 use crate::time::BootId;
 
 pub use resolve::Found;
@@ -74,6 +75,12 @@ impl Census {
         let mut unread = reading.unread;
         let mut present = unique(reading.parts);
         self.keep_places(&mut present);
+        if unread.contains_key(&Realm::Bmc)
+            && self.parts().any(is_supply_of_bmc)
+        {
+            // The BMC knows them better, also while it is deaf.
+            present.retain(|part| !is_supply_of_tables(part));
+        }
         if self.boot == *boot
             && self.parts().any(is_of_tables)
             && !present.iter().any(is_of_tables)
@@ -216,8 +223,11 @@ impl Census {
         let same_boot = self.boot == next.boot;
         let found: BTreeSet<PartId> =
             present.iter().map(Part::identity).collect();
+        let superseded = present.iter().any(is_supply_of_bmc);
         for (seen, part) in &self.parts {
-            if found.contains(&part.identity()) {
+            if found.contains(&part.identity())
+                || superseded && is_supply_of_tables(part)
+            {
                 continue;
             }
             let mut part = part.clone();

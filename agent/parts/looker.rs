@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::census::Reading;
 use super::host::{Labels, look};
+use super::units::{self, Shelf};
 use crate::probe::Probe;
 use crate::tree::Tree;
 
@@ -18,6 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Looker {
     root: PathBuf,
     labels: Labels,
+    shelf: Shelf,
     probe: Probe<Reading>,
 }
 
@@ -25,7 +27,13 @@ impl Looker {
     /// Looks below `root`; `labels` gives slots to what memory controllers
     /// print.
     pub fn new(root: &Path, labels: Labels) -> Looker {
-        Looker { root: root.to_owned(), labels, probe: Probe::default() }
+        let (root, shelf) = (root.to_owned(), Shelf::default());
+        Looker { root, labels, shelf, probe: Probe::default() }
+    }
+
+    /// Adds the units that a BMC keeps, which are on the shelf.
+    pub fn with_units(self, shelf: Shelf) -> Looker {
+        Looker { shelf, ..self }
     }
 
     /// One look. If the last one still hangs, it is waited for instead.
@@ -34,9 +42,12 @@ impl Looker {
     /// It takes longer than `patience`, or no thread could be made.
     pub fn look(&mut self, patience: Duration) -> Result<Reading, String> {
         let (root, labels) = (self.root.clone(), self.labels.clone());
-        self.probe.ask(patience, move |progress| {
+        let seen = self.probe.ask(patience, move |progress| {
             look(&Tree::new(&root, progress), &labels)
-        })
+        });
+        let mut reading = seen?;
+        units::add(&mut reading, self.shelf.look());
+        Ok(reading)
     }
 }
 

@@ -121,6 +121,8 @@ pub enum Realm {
     Cpu,
     /// Memory controllers.
     Edac,
+    /// The inventories that a BMC keeps.
+    Bmc,
 }
 
 /// One part.

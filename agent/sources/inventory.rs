@@ -24,6 +24,7 @@ use crate::parts::host::Labels;
 use crate::parts::ids::PartId;
 use crate::parts::looker::{Looker, PATIENCE};
 use crate::parts::part::{Part, Presence};
+use crate::parts::units::Shelf;
 use crate::signal::{Event, Position, SourceId};
 use crate::time::{BootId, Timestamp};
 
@@ -51,6 +52,8 @@ pub struct Options {
     pub is_live: bool,
     /// What the ledger's thread asks of this one.
     pub desk: Desk,
+    /// Where whoever reads a BMC leaves what it keeps of its units.
+    pub shelf: Shelf,
     /// Outlives a restart of the source: a look that hangs is not begun
     /// again beside the first.
     looker: Arc<Mutex<Looker>>,
@@ -61,13 +64,16 @@ impl Options {
     pub fn under(root: &Path, labels: Labels) -> Options {
         let path = super::kmsg::Options::under(root).boot_id;
         let boot = super::kmsg_open::boot_id(&path).unwrap_or_default();
+        let shelf = Shelf::default();
+        let looker = Looker::new(root, labels).with_units(shelf.clone());
         Options {
             boot: BootId(boot),
             every: Duration::from_secs(300),
             expect: BTreeMap::new(),
             is_live: root == Path::new("/"),
             desk: Desk::default(),
-            looker: Arc::new(Mutex::new(Looker::new(root, labels))),
+            shelf,
+            looker: Arc::new(Mutex::new(looker)),
         }
     }
 }
@@ -128,6 +134,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         false => None,
     };
     loop {
+        let units = options.shelf.version();
         let reading = locked(&options.looker).look(PATIENCE);
         let reading = reading.map_err(Failure)?;
         clerk.take(options, context, reading, false)?;
@@ -151,7 +158,9 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
             if context.patterns.refresh() {
                 clerk.tell(options, context, true)?;
             }
-            if !options.desk.is_empty() || clock::boot() >= due {
+            let is_due = clock::boot() >= due;
+            let other_units = options.shelf.version() != units;
+            if !options.desk.is_empty() || other_units || is_due {
                 break;
             }
         }
@@ -281,8 +290,8 @@ fn observation<'a>(
 }
 
 /// The kinds of parts, as patterns name them.
-const KINDS: [&str; 9] =
-    ["dimm", "cpu", "disk", "nvme", "nic", "gpu", "hba", "pci", "psu"];
+const KINDS: [&str; 10] =
+    ["dimm", "cpu", "disk", "nvme", "nic", "gpu", "hba", "pci", "psu", "fan"];
 
 fn fields<'a>(
     part: &'a Part,

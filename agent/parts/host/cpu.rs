@@ -38,21 +38,42 @@ pub(super) fn read(look: &Look<'_>, reading: &mut Reading) {
     // The firmware numbers its sockets and so does the kernel; they are the
     // same only if they are as many.
     let is_same = known.len() == sockets.len();
+    // Boards that count from zero have BMCs that count from one.
+    let from_one = !known.iter().any(|told| {
+        told.socket.as_deref().and_then(number).is_some_and(is_zero)
+    });
     for (at, socket) in sockets.iter().enumerate() {
         let told = known.get(at).filter(|_| is_same);
         let told = told.cloned().unwrap_or_default();
-        reading.parts.push(Part {
+        let name = PartId::new(&format!("cpu/socket{socket}"));
+        let number = told.socket.as_deref().and_then(number);
+        let number = number.filter(|_| from_one).map(str::to_owned);
+        let mut part = Part {
             serial: told.serial,
             model: told.model.or_else(|| model.clone()),
             place: told.socket,
             within: vec![PartId::new(BOARD)],
             attachment: look.own(),
-            ..Part::named(
-                PartId::new(&format!("cpu/socket{socket}")),
-                Realm::Cpu,
-            )
-        });
+            ..Part::named(name, Realm::Cpu)
+        };
+        if let Some(number) = number {
+            part.alias(PartId::new(&format!("cpu/{number}")));
+        }
+        reading.parts.push(part);
     }
+}
+
+/// The number that is printed on the board, `2` of `CPU2` or `Proc 2`: a BMC
+/// numbers processors by that.
+fn number(socket: &str) -> Option<&str> {
+    let stem = socket.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &socket[stem.len()..];
+    let plain = stem.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
+    (plain && !number.is_empty()).then_some(number)
+}
+
+fn is_zero(number: &str) -> bool {
+    number.chars().all(|c| c == '0')
 }
 
 /// Runs of CPUs in the same socket. A gap belongs to the run it is in: a CPU
@@ -77,6 +98,15 @@ fn cpu_model(look: &Look<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_is_numbered_on_the_board_tells_its_number() {
+        assert_eq!(number("CPU2"), Some("2"));
+        assert_eq!(number("Proc 1"), Some("1"));
+        assert!(number("SOCKET 0").is_some_and(is_zero));
+        assert_eq!(number("LGA4189-4"), None, "the socket's own name");
+        assert_eq!(number("P1-CPU"), None);
+    }
 
     #[test]
     fn a_cpu_that_is_offline_is_still_in_its_socket() {

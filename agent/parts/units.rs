@@ -1,0 +1,227 @@
+//! What a BMC keeps of the node's field-replaceable units, as parts of the
+//! census: so that a power supply has a place, a model and a serial number,
+//! and one that was swapped while the node ran is seen.
+//!
+//! Whoever reads the BMC puts them on the [`Shelf`]; the census takes them
+//! from there and never waits for a BMC.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::census::Reading;
+use super::host::BOARD;
+use super::ids::PartId;
+use super::part::{Part, Realm};
+use super::serials;
+use crate::decode::ipmi::fru::Label;
+use crate::decode::ipmi::part::stem;
+
+/// One unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// The part that it is: `psu/2`.
+    pub part: String,
+    /// Its name in the BMC's repository: `PSU2 FRU`.
+    pub name: String,
+    /// What its label says.
+    pub label: Label,
+}
+
+/// What is known of the units.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Units {
+    /// No BMC was ever asked.
+    #[default]
+    None,
+    /// They could not be read, and why: all of them, or some. Those that
+    /// could be are with it.
+    Unread(String, Vec<Unit>),
+    /// All of them.
+    Read(Vec<Unit>),
+}
+
+/// Where they are left for the census.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf(Arc<Mutex<(u64, Units)>>);
+
+impl Shelf {
+    /// Leaves them here; tells the census if they are others.
+    pub fn put(&self, units: Units) {
+        let mut shelf = self.locked();
+        if shelf.1 != units {
+            *shelf = (shelf.0 + 1, units);
+        }
+    }
+
+    /// How often other units were put here.
+    pub fn version(&self) -> u64 {
+        self.locked().0
+    }
+
+    /// What is here.
+    pub fn look(&self) -> Units {
+        self.locked().1.clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, (u64, Units)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Adds the units to what was seen of the machine.
+pub fn add(reading: &mut Reading, units: Units) {
+    let units = match units {
+        Units::None => return,
+        Units::Read(units) => units,
+        Units::Unread(why, units) => {
+            reading.unread.insert(Realm::Bmc, why);
+            units
+        }
+    };
+    for unit in units {
+        let part = part(&unit);
+        match part.name.kind() {
+            "psu" | "fan" => reading.parts.push(part),
+            "board" if unit.part == BOARD => {}
+            // What the machine itself tells of is one part, not two.
+            _ => {
+                let is_known = |known: &Part| known.serial == part.serial;
+                if part.serial.is_some() && !reading.parts.iter().any(is_known)
+                {
+                    reading.parts.push(Part { watched: false, ..part });
+                }
+            }
+        }
+    }
+    // The firmware's table is of the time of the boot; supplies are changed
+    // while the machine runs.
+    if reading.parts.iter().any(is_supply_of_bmc) {
+        reading.parts.retain(|part| !is_supply_of_tables(part));
+    }
+}
+
+fn part(unit: &Unit) -> Part {
+    let name = PartId::new(&unit.part);
+    let tidy = |text: &Option<String>| text.as_deref().map(str::to_owned);
+    let place = stem(&unit.name).to_owned();
+    let mut part = Part {
+        serial: unit.label.serial.as_deref().and_then(serials::serial),
+        model: tidy(&unit.label.model).and_then(|m| serials::model(&m)),
+        place: (!place.is_empty()).then_some(place),
+        within: vec![PartId::new(BOARD)],
+        ..Part::named(name.clone(), Realm::Bmc)
+    };
+    if let Some(place) = &part.place {
+        let alias = format!("{}/{place}", name.kind());
+        part.alias(PartId::new(&alias));
+    }
+    part
+}
+
+/// Whether it is a supply that a BMC tells of.
+pub fn is_supply_of_bmc(part: &Part) -> bool {
+    part.realm == Realm::Bmc && part.name.kind() == "psu"
+}
+
+/// Whether it is a supply that only the firmware's tables tell of.
+pub fn is_supply_of_tables(part: &Part) -> bool {
+    part.realm == Realm::Smbios && part.name.kind() == "psu"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::census::Census;
+    use crate::parts::part::Presence;
+    use crate::time::BootId;
+
+    fn supply(serial: Option<&str>) -> Unit {
+        Unit {
+            part: "psu/2".into(),
+            name: "PSU2 FRU".into(),
+            label: Label {
+                model: Some("Delta DPS-1600".into()),
+                serial: serial.map(str::to_owned),
+                part_number: None,
+            },
+        }
+    }
+
+    fn census(before: &Census, units: Units) -> Census {
+        let mut reading = Reading::default();
+        let mut old = Part::named(PartId::new("psu/PSU2"), Realm::Smbios);
+        old.serial = Some("P2K4ACK11BT001".into());
+        old.place = Some("Bay 2".into());
+        reading.parts.push(old);
+        add(&mut reading, units);
+        before.after(&BootId("a".into()), reading)
+    }
+
+    #[test]
+    fn a_supply_has_a_place_a_model_and_a_serial_number() {
+        let read = Units::Read(vec![supply(Some("DTXJ8231ABC"))]);
+        let census = census(&Census::default(), read);
+        let part = census.get(&PartId::new("psu/2")).unwrap();
+        assert_eq!(part.identity().as_str(), "psu/sn:DTXJ8231ABC");
+        assert_eq!(part.place.as_deref(), Some("PSU2"));
+        assert_eq!(part.model.as_deref(), Some("Delta DPS-1600"));
+        assert!(census.get(&PartId::new("psu/PSU2")).is_some());
+        assert_eq!(census.parts().count(), 1, "the table's is of the boot");
+    }
+
+    #[test]
+    fn a_swapped_supply_takes_the_place_of_the_old_one() {
+        let read = |serial| Units::Read(vec![supply(Some(serial))]);
+        let first = census(&Census::default(), read("DTXJ8231ABC"));
+        let about = first.resolve(&PartId::new("psu/2")).unwrap().about;
+        let next = census(&first, read("DTXJ8239XYZ"));
+        assert!(!first.is_replaced(&about));
+        assert!(next.is_replaced(&about));
+        assert_eq!(next.parts().count(), 1);
+    }
+
+    #[test]
+    fn a_bmc_that_does_not_answer_takes_no_supply_away() {
+        let read = Units::Read(vec![supply(Some("DTXJ8231ABC"))]);
+        let first = census(&Census::default(), read);
+        let deaf = Units::Unread("timeout".into(), Vec::new());
+        let next = census(&first, deaf);
+        let parts: Vec<_> = next.parts().collect();
+        assert_eq!(parts.len(), 1, "{parts:?}");
+        assert_eq!(parts[0].presence, Presence::Unknown);
+        let gone = census(&first, Units::Read(Vec::new()));
+        let part = gone.get(&PartId::new("psu/sn:DTXJ8231ABC")).unwrap();
+        assert_eq!(part.presence, Presence::Gone);
+    }
+
+    #[test]
+    fn a_supply_of_the_tables_is_not_missing_when_the_bmc_tells_another() {
+        let first = census(&Census::default(), Units::None);
+        assert_eq!(first.parts().count(), 1);
+        let read = Units::Read(vec![supply(Some("DTXJ8231ABC"))]);
+        let next = census(&first, read);
+        let present = |p: &Part| p.presence == Presence::Present;
+        assert!(next.parts().all(present), "{:?}", next.parts().count());
+    }
+
+    #[test]
+    fn placeholder_serials_are_none_and_a_known_part_is_not_told_twice() {
+        let read = Units::Read(vec![supply(Some("To be filled by O.E.M."))]);
+        let none = census(&Census::default(), read);
+        assert_eq!(none.get(&PartId::new("psu/2")).unwrap().serial, None);
+        let mut card = supply(Some("P2K4ACK11BT001"));
+        card.part = "card/Riser".into();
+        let same = census(&Census::default(), Units::Read(vec![card]));
+        assert_eq!(same.parts().count(), 1);
+    }
+
+    #[test]
+    fn only_other_units_are_news() {
+        let shelf = Shelf::default();
+        shelf.put(Units::Read(vec![supply(None)]));
+        let first = shelf.version();
+        shelf.put(Units::Read(vec![supply(None)]));
+        assert_eq!(shelf.version(), first);
+        shelf.put(Units::Unread("busy".into(), Vec::new()));
+        assert_ne!(shelf.version(), first);
+    }
+}
