@@ -2,13 +2,16 @@
 //! and quarantine. Sinks compare it with what is and write the difference.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, FaultKey, Phase};
+use crate::hash::fnv1a;
 use crate::parts::part::Presence;
 use crate::patterns::set::{Quarantine, Stage};
+use crate::time::Timestamp;
 
 /// The longest message of a condition; Kubernetes allows 32 KiB, but every
 /// byte is stored for every node and read by people.
@@ -35,6 +38,14 @@ pub struct ConditionState {
     pub reason: String,
     /// The faults, the worst first; at most [`MESSAGE_MAX`] bytes.
     pub message: String,
+    /// Since when: the first of the faults that hold, or the end of the last
+    /// one that is over.
+    #[serde(skip)]
+    pub since: Option<Timestamp>,
+    /// A hash over what the faults are and not how often they were seen: a
+    /// count in the message alone is no news.
+    #[serde(skip)]
+    pub essence: u64,
 }
 
 /// The state the node should have.
@@ -110,9 +121,36 @@ fn conditions(
         let reason = faults.first().map(|f| camel_case(&f.key.pattern));
         let reason = reason.unwrap_or_default();
         let message = message(&faults);
-        (name, ConditionState { status, reason, message })
+        let since = match status {
+            Status::True => faults.iter().filter_map(|f| f.opened).min(),
+            Status::False => faults.iter().filter_map(|f| f.ended).max(),
+        };
+        let essence = essence(&faults);
+        (name, ConditionState { status, reason, message, since, essence })
     };
     groups.into_iter().map(state).collect()
+}
+
+/// What people would call a change of these faults.
+fn essence(faults: &[&Fault]) -> u64 {
+    let mut text = String::new();
+    for fault in faults {
+        // A String takes every write.
+        let _ = write!(
+            text,
+            "{} {} {} {:?} {:?} {} {} {} {:?};",
+            fault.key,
+            fault.name(),
+            fault.severity.word(),
+            fault.presence(),
+            fault.proof,
+            fault.on_probation(),
+            fault.locked,
+            fault.injected,
+            fault.about.as_ref().map(|a| (&a.place, &a.serial)),
+        );
+    }
+    fnv1a(text.as_bytes())
 }
 
 /// The faults in words, as many as fit.
@@ -165,11 +203,5 @@ fn words(fault: &Fault) -> String {
 
 /// `memory-uncorrected` as Kubernetes writes reasons: `MemoryUncorrected`.
 fn camel_case(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for word in name.split('-') {
-        let mut chars = word.chars();
-        out.extend(chars.next().map(|c| c.to_ascii_uppercase()));
-        out.push_str(chars.as_str());
-    }
-    out
+    crate::patterns::pattern::camel_case(name, "")
 }

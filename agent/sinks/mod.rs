@@ -1,5 +1,6 @@
 //! Sinks: what the world is told. Nothing here changes a fault.
 
+pub mod board;
 pub mod http;
 #[cfg(feature = "kubernetes")]
 pub mod kubernetes;

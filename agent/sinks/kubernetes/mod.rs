@@ -10,3 +10,9 @@ pub mod cluster;
 /// The domain of all that the agents write: taint, label, annotations,
 /// limits.
 pub const DOMAIN: &str = "faultline.dev";
+
+pub mod client;
+pub mod conditions;
+pub mod counts;
+pub mod pace;
+pub mod stream;

@@ -1,0 +1,142 @@
+//! What the ledger's owner shows to sinks that follow the state of the node
+//! and not each step: the latest notice wins, and changes go through a
+//! bounded queue. Neither ever makes the ledger's thread wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::ledger::desired::Desired;
+use crate::ledger::{Change, Ledger};
+use crate::observation::Source;
+use crate::patterns::set::{PatternSet, Severity, Stage};
+use crate::signal::{Health, SourceId};
+
+/// Changes that wait for a sink. A burst of faults on every part of a large
+/// node fits; what does not is counted, and the state is told anyway.
+const CHANGES_MAX: usize = 512;
+
+/// The condition types there can be here, each with the sources that its
+/// patterns take.
+pub type Groups = BTreeMap<Arc<str>, BTreeSet<Source>>;
+
+/// The state of the node at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notice {
+    /// What the faults make of the node.
+    pub desired: Desired,
+    /// The condition types.
+    pub groups: Arc<Groups>,
+    /// Each source's health; `None` until it has told.
+    pub health: BTreeMap<SourceId, Option<Health>>,
+    /// Whether the stored faults are known and every source has been tried:
+    /// before that, what is not there is no news.
+    pub complete: bool,
+    /// The hash of the pattern set in force.
+    pub patterns: u64,
+}
+
+/// The condition types of a pattern set in an agent of this mode.
+pub fn groups(set: &PatternSet, mode: Stage) -> Groups {
+    let mut groups = Groups::new();
+    for pattern in set.patterns.values() {
+        let told = pattern.stage.min(mode) >= Stage::Report;
+        if told && !pattern.benign && pattern.severity > Severity::Info {
+            let sources = groups.entry(pattern.condition.clone()).or_default();
+            sources.insert(pattern.source);
+        }
+    }
+    groups
+}
+
+/// The ledger owner's side.
+#[derive(Debug)]
+pub struct Board {
+    notice: watch::Sender<Arc<Notice>>,
+    changes: mpsc::Sender<Change>,
+    groups: Arc<Groups>,
+    mode: Stage,
+    /// Whether something changed since the last notice.
+    stale: bool,
+    /// Changes that had no room.
+    dropped: u64,
+}
+
+/// A sink's side.
+#[derive(Debug)]
+pub struct Reader {
+    /// The latest notice.
+    pub notice: watch::Receiver<Arc<Notice>>,
+    /// The changes, in order.
+    pub changes: mpsc::Receiver<Change>,
+}
+
+impl Board {
+    /// A board and its reader.
+    pub fn new(mode: Stage) -> (Board, Reader) {
+        let (notice, notices) = watch::channel(Arc::default());
+        let (sender, changes) = mpsc::channel(CHANGES_MAX);
+        let board = Board {
+            notice,
+            changes: sender,
+            groups: Arc::default(),
+            mode,
+            stale: true,
+            dropped: 0,
+        };
+        (board, Reader { notice: notices, changes })
+    }
+
+    /// Tells of a change.
+    pub fn change(&mut self, change: &Change) {
+        self.stale = true;
+        if change.fault.stage >= Stage::Report
+            && self.changes.try_send(change.clone()).is_err()
+        {
+            self.dropped += 1;
+        }
+    }
+
+    /// Changes that had no room so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The next notice may differ from the last.
+    pub fn stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Takes another pattern set.
+    pub fn patterns(&mut self, set: &PatternSet) {
+        self.groups = Arc::new(groups(set, self.mode));
+        self.stale = true;
+    }
+
+    /// Shows how things are, if that may have changed.
+    pub fn show(
+        &mut self,
+        ledger: &Ledger,
+        health: &BTreeMap<SourceId, Option<Health>>,
+        complete: bool,
+    ) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let notice = Notice {
+            desired: crate::ledger::desired::desired(ledger.faults()),
+            groups: Arc::clone(&self.groups),
+            health: health.clone(),
+            complete,
+            patterns: ledger.patterns().hash,
+        };
+        self.notice.send_if_modified(|shown| {
+            let differs = **shown != notice;
+            if differs {
+                *shown = Arc::new(notice);
+            }
+            differs
+        });
+    }
+}

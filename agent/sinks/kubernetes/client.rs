@@ -1,0 +1,515 @@
+//! The requests to the API server, over `kube`: from it come TLS,
+//! kubeconfig, the identity within a cluster and the reload of tokens and
+//! certificates; paths, bodies and what an answer means are here.
+//!
+//! Every request ends within [`PATIENCE`], every answer is bounded, each is
+//! counted by verb and code. Nothing is repeated here: whoever asks decides
+//! anew with what it knows then.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::cluster::{
+    Answer, ApiError, Cluster, Dated, Lease, Node, Row, Table,
+};
+use super::counts::Counts;
+use super::stream::Watch;
+use crate::time::Timestamp;
+
+/// How long a request may take. An API server gives up on its own side after
+/// 60 s (`--request-timeout`); ours are small, and a decision older than this
+/// is better made anew.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest answer. A Node with a thousand images and a page of 500 table
+/// rows with their labels stay well below.
+const ANSWER_MAX: usize = 8 << 20;
+
+/// Nodes asked for at once, as kubectl does.
+const PAGE: usize = 500;
+
+/// How often a list is begun anew because its continue token ran out (410).
+const LIST_TRIES: usize = 3;
+
+/// The longest text of a server's refusal that is kept.
+const WORDS_MAX: usize = 400;
+
+/// A merge patch (RFC 7386).
+pub const MERGE: &str = "application/merge-patch+json";
+
+/// A strategic merge patch: lists are merged by their keys.
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+
+const JSON: &str = "application/json";
+
+/// How lists are wanted.
+const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+
+/// How the API server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By the service account of the pod.
+    InCluster,
+    /// As this file says.
+    Kubeconfig(PathBuf),
+}
+
+/// As `doctor` and the log say it.
+impl std::fmt::Display for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Access::InCluster => f.write_str("the pod's service account"),
+            Access::Kubeconfig(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Which objects are meant.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// The own Node.
+    pub node: String,
+    /// Where the Lease is.
+    pub namespace: String,
+    /// The Lease.
+    pub lease: String,
+}
+
+/// The client.
+pub struct Client {
+    access: Access,
+    names: Names,
+    /// Made at the first request, and anew after a failure to connect or to
+    /// be known: files that it was made from may have been rotated.
+    open: Mutex<Option<kube::Client>>,
+    counts: Arc<Counts>,
+}
+
+/// It holds nothing that should be shown.
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({}, {:?})", self.access, self.names)
+    }
+}
+
+/// Whether a name can stand in a path as it is (RFC 1123 subdomain).
+pub fn is_name(name: &str) -> bool {
+    let good = |c: u8| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || b"-.".contains(&c)
+    };
+    !name.is_empty() && name.len() <= 253 && name.bytes().all(good)
+}
+
+/// What a request asks for.
+struct Ask<'a> {
+    verb: &'static str,
+    method: Method,
+    path: &'a str,
+    accept: &'static str,
+    body: Option<(&'static str, Vec<u8>)>,
+}
+
+impl<'a> Ask<'a> {
+    fn get(verb: &'static str, path: &'a str) -> Ask<'a> {
+        Ask { verb, method: Method::GET, path, accept: JSON, body: None }
+    }
+}
+
+impl Client {
+    /// A client; nothing is opened yet.
+    ///
+    /// # Errors
+    /// A name is none that Kubernetes knows.
+    pub fn new(
+        access: Access,
+        names: Names,
+        counts: Arc<Counts>,
+    ) -> Result<Client, String> {
+        for name in [&names.node, &names.namespace, &names.lease] {
+            if !is_name(name) {
+                return Err(format!(
+                    "{name:?} is no name of a Kubernetes object"
+                ));
+            }
+        }
+        Ok(Client { access, names, open: Mutex::default(), counts })
+    }
+
+    /// The own Node's name.
+    pub fn node_name(&self) -> &str {
+        &self.names.node
+    }
+
+    /// PATCH of the own Node's status.
+    ///
+    /// # Errors
+    /// Those of the server and the way to it.
+    pub async fn patch_status(&self, body: &Value) -> Answer<Node> {
+        let path = format!("/api/v1/nodes/{}/status", self.names.node);
+        self.patch(&path, STRATEGIC, body).await
+    }
+
+    /// POST of an object.
+    ///
+    /// # Errors
+    /// Those of the server and the way to it.
+    pub async fn create(&self, path: &str, body: &Value) -> Answer<Value> {
+        let body = Some((JSON, body.to_string().into_bytes()));
+        let (verb, method, accept) = ("create", Method::POST, JSON);
+        self.object(Ask { verb, method, path, accept, body }).await
+    }
+
+    /// PATCH of an object.
+    ///
+    /// # Errors
+    /// Those of the server and the way to it.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: &Value,
+    ) -> Answer<T> {
+        let body = Some((kind, body.to_string().into_bytes()));
+        let (verb, method, accept) = ("patch", Method::PATCH, JSON);
+        self.object(Ask { verb, method, path, accept, body }).await
+    }
+
+    /// Follows the own Node from this version on; the server ends it after
+    /// `length`.
+    ///
+    /// # Errors
+    /// Those of the server and the way to it; `Gone` if the version is too
+    /// old.
+    pub async fn watch(
+        &self,
+        version: &str,
+        length: Duration,
+    ) -> Result<Watch, ApiError> {
+        // A version is opaque: anything but digits is none of a server's.
+        if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ApiError::Gone);
+        }
+        let path = format!(
+            "/api/v1/nodes?watch=true&fieldSelector=metadata.name%3D{}\
+             &resourceVersion={version}&allowWatchBookmarks=true\
+             &timeoutSeconds={}",
+            self.names.node,
+            length.as_secs(),
+        );
+        let response = self.send(Ask::get("watch", &path)).await?;
+        Ok(Watch::new(response.into_body()))
+    }
+
+    async fn object<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Answer<T> {
+        let within = async {
+            let response = self.send(ask).await?;
+            let date = date(response.headers())?;
+            let bytes = read(response.into_body()).await?;
+            let value = serde_json::from_slice(&bytes).map_err(|e| {
+                let message = format!("its answer makes no sense: {e}");
+                ApiError::Failed { status: 200, message }
+            })?;
+            Ok(Dated { date, value })
+        };
+        match tokio::time::timeout(PATIENCE, within).await {
+            Ok(answer) => answer,
+            Err(_) => self.lost("it took too long"),
+        }
+    }
+
+    /// Sends a request; an answer that is a failure is an error.
+    async fn send(&self, ask: Ask<'_>) -> Result<Response<Body>, ApiError> {
+        let verb = ask.verb;
+        let request = async {
+            let client = self.open().await?;
+            let sent = client.send(request(ask)?).await;
+            sent.map_err(|error| ApiError::Unreachable(chain(&error)))
+        };
+        let response = match tokio::time::timeout(PATIENCE, request).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                self.counts.request(verb, None);
+                self.close();
+                return Err(error);
+            }
+            Err(_) => {
+                self.counts.request(verb, None);
+                return self.lost("no answer");
+            }
+        };
+        let status = response.status();
+        self.counts.request(verb, Some(status.as_u16()));
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            self.close();
+        }
+        Err(refusal(response).await)
+    }
+
+    /// The way that was open is not trusted any more.
+    fn lost<T>(&self, why: &str) -> Result<T, ApiError> {
+        self.close();
+        let seconds = PATIENCE.as_secs();
+        Err(ApiError::Unreachable(format!("{why} within {seconds} s")))
+    }
+
+    fn close(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn open(&self) -> Result<kube::Client, ApiError> {
+        {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(client) = &*open {
+                return Ok(client.clone());
+            }
+        }
+        let failed = ApiError::Unreachable;
+        let mut config = match &self.access {
+            Access::InCluster => kube::Config::incluster()
+                .map_err(|error| failed(chain(&error)))?,
+            Access::Kubeconfig(path) => {
+                let file = Kubeconfig::read_from(path)
+                    .map_err(|error| failed(chain(&error)))?;
+                let options = KubeConfigOptions::default();
+                kube::Config::from_custom_kubeconfig(file, &options)
+                    .await
+                    .map_err(|error| failed(chain(&error)))?
+            }
+        };
+        config.default_retry = false;
+        config.connect_timeout = Some(PATIENCE / 2);
+        let client = kube::Client::try_from(config)
+            .map_err(|error| failed(chain(&error)))?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(open.insert(client).clone())
+    }
+
+    async fn page(
+        &self,
+        token: Option<&str>,
+        pool: Option<&str>,
+    ) -> Answer<(Vec<Arc<Row>>, Option<String>)> {
+        let mut path =
+            format!("/api/v1/nodes?limit={PAGE}&includeObject=Metadata");
+        if let Some(token) = token {
+            path.push_str("&continue=");
+            path.push_str(&escape(token));
+        }
+        let mut ask = Ask::get("list", &path);
+        ask.accept = TABLE;
+        let answer: Dated<Table> = self.object(ask).await?;
+        let value = answer.value.rows(pool)?;
+        Ok(Dated { date: answer.date, value })
+    }
+
+    async fn pages(&self, pool: Option<&str>) -> Answer<Vec<Arc<Row>>> {
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.page(token.as_deref(), pool).await?;
+            let (rows, more) = page.value;
+            all.extend(rows);
+            if more.is_none() {
+                return Ok(Dated { date: page.date, value: all });
+            }
+            token = more;
+        }
+    }
+
+    fn lease_path(&self) -> String {
+        format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{}/leases/{}",
+            self.names.namespace, self.names.lease
+        )
+    }
+}
+
+impl Cluster for Client {
+    async fn own_node(&self) -> Answer<Node> {
+        let path = format!("/api/v1/nodes/{}", self.names.node);
+        self.object(Ask::get("get", &path)).await
+    }
+
+    async fn patch_node(&self, body: &Value) -> Answer<Node> {
+        let path = format!("/api/v1/nodes/{}", self.names.node);
+        self.patch(&path, MERGE, body).await
+    }
+
+    async fn lease(&self) -> Answer<Lease> {
+        let path = self.lease_path();
+        let answer: Dated<Value> = self.object(Ask::get("get", &path)).await?;
+        Ok(Dated { date: answer.date, value: Lease(answer.value) })
+    }
+
+    async fn put_lease(&self, lease: &Lease) -> Answer<Lease> {
+        let path = self.lease_path();
+        let body = Some((JSON, lease.0.to_string().into_bytes()));
+        let (verb, method, accept) = ("update", Method::PUT, JSON);
+        let path = &path;
+        let answer: Dated<Value> =
+            self.object(Ask { verb, method, path, accept, body }).await?;
+        Ok(Dated { date: answer.date, value: Lease(answer.value) })
+    }
+
+    async fn nodes(&self, pool: Option<&str>) -> Answer<Vec<Arc<Row>>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.pages(pool).await {
+                Err(ApiError::Gone) if tries < LIST_TRIES => {}
+                answer => return answer,
+            }
+        }
+    }
+}
+
+fn request(ask: Ask<'_>) -> Result<Request<Body>, ApiError> {
+    let mut request = Request::builder()
+        .method(ask.method)
+        .uri(ask.path)
+        .header(ACCEPT, ask.accept);
+    let mut bytes = Vec::new();
+    if let Some((kind, body)) = ask.body {
+        request = request.header(CONTENT_TYPE, kind);
+        bytes = body;
+    }
+    request
+        .body(Body::from(bytes))
+        .map_err(|error| ApiError::Invalid(error.to_string()))
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = cause.source();
+    }
+    text.truncate(text.floor_char_boundary(WORDS_MAX));
+    text
+}
+
+async fn read(body: Body) -> Result<Bytes, ApiError> {
+    let whole = Limited::new(body, ANSWER_MAX).collect().await;
+    let whole = whole.map_err(|e| ApiError::Unreachable(chain(&*e)))?;
+    Ok(whole.to_bytes())
+}
+
+/// When the server answered.
+fn date(headers: &HeaderMap) -> Result<Timestamp, ApiError> {
+    let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+    date.and_then(parse_date).ok_or_else(|| ApiError::Failed {
+        status: 200,
+        message: "its answer has no Date; does something stand between?".into(),
+    })
+}
+
+/// Reads an IMF-fixdate (RFC 9110, section 5.6.7).
+pub fn parse_date(text: &str) -> Option<Timestamp> {
+    let format = "%a, %d %b %Y %H:%M:%S GMT";
+    let time = jiff::civil::DateTime::strptime(format, text).ok()?;
+    let time = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(Timestamp(time.timestamp().as_microsecond()))
+}
+
+/// What a failure means.
+async fn refusal(response: Response<Body>) -> ApiError {
+    let status = response.status().as_u16();
+    let after = response.headers().get(RETRY_AFTER);
+    let after = after.and_then(|v| v.to_str().ok()?.parse().ok());
+    let retry_after = after.map(Duration::from_secs);
+    let body = tokio::time::timeout(PATIENCE, read(response.into_body())).await;
+    let said: Value = match &body {
+        Ok(Ok(bytes)) => serde_json::from_slice(bytes).unwrap_or_default(),
+        _ => Value::Null,
+    };
+    let message = said["message"].as_str().unwrap_or_default();
+    let cut = message.floor_char_boundary(WORDS_MAX);
+    meaning(status, retry_after, &message[..cut])
+}
+
+/// What a status means.
+pub fn meaning(
+    status: u16,
+    retry_after: Option<Duration>,
+    message: &str,
+) -> ApiError {
+    let message = message.to_owned();
+    match status {
+        401 | 403 => ApiError::Denied(message),
+        404 => ApiError::NotFound,
+        409 => ApiError::Conflict,
+        410 => ApiError::Gone,
+        429 => ApiError::Throttled { retry_after },
+        503 if retry_after.is_some() => ApiError::Throttled { retry_after },
+        400 | 413 | 422 => ApiError::Invalid(message),
+        _ => ApiError::Failed { status, message },
+    }
+}
+
+/// A continue token for a query: what is not unreserved (RFC 3986, section
+/// 2.3) as `%XX`.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_date_is_read() {
+        let date = parse_date("Sun, 22 Nov 2026 10:01:27 GMT").unwrap();
+        assert_eq!(date.to_string(), "2026-11-22T10:01:27Z");
+        for bad in ["", "now", "Sun, 22 Nov 2026 10:01:27 CET"] {
+            assert_eq!(parse_date(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_could_lead_elsewhere_is_refused() {
+        for good in ["node-1", "ip-10-0-0-1.eu.internal", "a"] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "a/b", "..%2f", "A", "a?b", "a b", "ä"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_status_tells_what_to_do_next() {
+        let throttled = |s| ApiError::Throttled { retry_after: s };
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(meaning(429, None, ""), throttled(None));
+        assert_eq!(meaning(503, second, ""), throttled(second));
+        assert_eq!(meaning(409, None, ""), ApiError::Conflict);
+        assert_eq!(meaning(403, None, "n"), ApiError::Denied("n".into()));
+        let failed = ApiError::Failed { status: 500, message: "x".into() };
+        assert_eq!(meaning(500, None, "x"), failed);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the Kubernetes sink counts for itself; the metrics page reads it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use crate::time::Timestamp;
+
+/// Pairs of verb and code with a count of their own: six verbs and the codes
+/// that an API server and proxies before it give.
+const PAIRS_MAX: usize = 64;
+
+/// The counters.
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    connected: AtomicBool,
+    written: AtomicI64,
+    events: AtomicU64,
+    events_dropped: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Requests by verb and code; code 0: no answer.
+    pub requests: Vec<(&'static str, u16, u64)>,
+    /// Whether the own Node is being followed.
+    pub connected: bool,
+    /// When the Node last had, or was given, the state it should have.
+    pub written: Timestamp,
+    /// Changes told by Events.
+    pub events: u64,
+    /// Changes that no Event tells.
+    pub events_dropped: u64,
+    /// Conditions that were not sent, being no valid ones.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// Counts a request.
+    pub fn request(&self, verb: &'static str, code: Option<u16>) {
+        let code = code.unwrap_or(0);
+        let mut all =
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < PAIRS_MAX || all.contains_key(&(verb, code)) {
+            *all.entry((verb, code)).or_default() += 1;
+        }
+    }
+
+    /// Notes whether the own Node is being followed.
+    pub fn connected(&self, connected: bool) {
+        self.connected.store(connected, Relaxed);
+    }
+
+    /// Whether the own Node is being followed.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Relaxed)
+    }
+
+    /// Notes that the Node is as it should be.
+    pub fn written(&self, now: Timestamp) {
+        self.written.store(now.0, Relaxed);
+    }
+
+    /// Counts changes that Events told.
+    pub fn events(&self, changes: usize) {
+        self.events.fetch_add(changes as u64, Relaxed);
+    }
+
+    /// Counts changes that no Event tells.
+    pub fn events_dropped(&self, changes: usize) {
+        self.events_dropped.fetch_add(changes as u64, Relaxed);
+    }
+
+    /// Counts a condition that is not sent.
+    pub fn refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// The counters now.
+    pub fn show(&self) -> Shown {
+        let all = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = all.iter().map(|((verb, code), n)| (*verb, *code, *n));
+        Shown {
+            requests: requests.collect(),
+            connected: self.is_connected(),
+            written: Timestamp(self.written.load(Relaxed)),
+            events: self.events.load(Relaxed),
+            events_dropped: self.events_dropped.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+        }
+    }
+}
