@@ -13,10 +13,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod explain;
+mod kubernetes;
 mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
+pub use kubernetes::{Kubernetes, Use};
 pub use poll::{Aer, Disk, Edac, Every, Host, Pcie, Raid};
 
 /// Where it is read from unless `--config` says otherwise.
@@ -97,6 +99,8 @@ pub struct Config {
     pub patterns: Vec<PathBuf>,
     /// What is read.
     pub sources: Sources,
+    /// The cluster that the node belongs to.
+    pub kubernetes: Kubernetes,
     /// The agent's own log, on standard output.
     pub log: Log,
     /// The directory that holds the host's /proc, /sys, /dev and /etc: /host
@@ -115,6 +119,7 @@ impl Default for Config {
             listen: Listen(Some(SocketAddr::from(([127, 0, 0, 1], 9101)))),
             patterns: vec!["/etc/faultline/patterns".into()],
             sources: Sources::default(),
+            kubernetes: Kubernetes::default(),
             log: Log::default(),
             root: "/".into(),
         }
@@ -532,6 +537,18 @@ impl Config {
         {
             let message = format!("glob: {:?} is no path", path.glob);
             return Err(("glob", message));
+        }
+        for (key, name) in [
+            ("namespace", &self.kubernetes.namespace),
+            ("lease", &self.kubernetes.lease),
+        ] {
+            let good = |c: char| {
+                c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
+            };
+            if name.is_empty() || name.len() > 253 || !name.chars().all(good) {
+                let message = format!("{key}: {name:?} is no object's name");
+                return Err((key, message));
+            }
         }
         let expect = &self.sources.inventory.expect;
         if let Some(what) =

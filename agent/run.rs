@@ -6,6 +6,8 @@
 //! process on purpose: it starts again from the stored state.
 
 mod answers;
+#[cfg_attr(not(feature = "kubernetes"), path = "run/no_cluster.rs")]
+mod cluster;
 pub mod keeper;
 mod patterns;
 
@@ -28,6 +30,7 @@ use crate::signal::SourceId;
 use crate::sinks::http::{self, Agent, Listeners, Ready, socket};
 use crate::sinks::log::Log;
 use crate::sinks::metrics::Metrics;
+use crate::sinks::record::Record;
 use crate::sources::{
     self, PatternsCell, Running, Setup, Shared, Stats, Stop, Unexplained,
     kmsg_privilege,
@@ -101,7 +104,8 @@ fn run_logged(
 ) -> Result<(), Error> {
     let (sender, queue) = queue();
     let (mut keeper, shared, patterns) = assemble(config, &sender)?;
-    let socket = serve(config, &keeper, &shared, log)?;
+    let cluster = cluster::join(config, &mut keeper)?;
+    let socket = serve(config, &keeper, &shared, log, cluster)?;
     let hash = keeper.ledger.patterns().hash;
     let look = patterns.watch(hash, sender.clone()).map_err(start_error)?;
     wait_for_signals(signals, sender.clone(), look).map_err(start_error)?;
@@ -197,6 +201,7 @@ fn assemble(
         once: false,
     };
     let loaded = store.first(STORE_PATIENCE);
+    let record = Record::new(Arc::clone(&store));
     let mut keeper = Keeper {
         ledger: Ledger::new(set, options),
         identity,
@@ -216,6 +221,8 @@ fn assemble(
         pinged: Default::default(),
         summed_up: false,
         desk: None,
+        board: None,
+        record,
     };
     if let Some(loaded) = loaded {
         keeper.restore(now, loaded);
@@ -311,6 +318,7 @@ fn serve(
     keeper: &Keeper,
     shared: &Shared,
     log: &Log,
+    cluster: Option<cluster::Joined>,
 ) -> Result<Option<socket::Bound>, Error> {
     let tcp = config.listen.0.map(http::bind).transpose();
     let tcp = tcp.map_err(|e| {
@@ -329,6 +337,10 @@ fn serve(
         }
     };
     let bound = unix.as_ref().map(|_| socket::Bound::of(&config.socket));
+    let (counts, beside) = match cluster {
+        Some(joined) => (Some(joined.counts), Some(joined.task)),
+        None => (None, None),
+    };
     let agent = Agent {
         queue: shared.queue.clone(),
         metrics: Arc::clone(&keeper.metrics),
@@ -340,8 +352,9 @@ fn serve(
         log: log.clone(),
         ready: keeper.ready.clone(),
         long: Default::default(),
+        cluster: counts,
     };
-    http::start(Listeners { tcp, unix }, Arc::new(agent))
+    http::start(Listeners { tcp, unix }, Arc::new(agent), beside)
         .map_err(start_error)?;
     Ok(bound)
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use faultline::ledger::fault::{Fault, FaultKey, Phase};
 use faultline::ledger::{Change, ChangeKind};
+use faultline::sinks::counts::Shown;
 use faultline::sinks::metrics::{FAULTS_MAX, Metrics, Scrape, SourceCounts};
 use faultline::store::Status;
 use faultline::time::Timestamp;
@@ -61,6 +62,13 @@ fn full_page() -> String {
         unexplained: 7,
         store: Status { durable: true, writes: 9, ..Status::default() },
         log_dropped: 4,
+        cluster: Some(Shown {
+            requests: vec![("get", 200, 1), ("patch", 409, 2), ("get", 0, 3)],
+            connected: true,
+            written: Timestamp(1_700_000_000_000_000),
+            events: 5,
+            events_dropped: 6,
+        }),
     };
     metrics.page(&scrape);
     // A second look must not count anything again.

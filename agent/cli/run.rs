@@ -15,6 +15,13 @@ pub struct RunArgs {
     /// How far the agent may go: observe, report or enforce
     #[arg(long, value_name = "MODE", value_parser = mode)]
     pub mode: Option<Mode>,
+    /// The name of this node in messages and in Kubernetes
+    /// [default: $NODE_NAME, else the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// How the API server is reached [default: the pod's service account]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<std::path::PathBuf>,
     /// Believe records that user programs wrote to /dev/kmsg; for drills only
     #[arg(long)]
     pub accept_userspace: bool,
@@ -31,6 +38,12 @@ pub fn run(global: &Global, args: &RunArgs) -> anyhow::Result<Exit> {
     }
     if let Some(mode) = args.mode {
         config.mode = mode;
+    }
+    if let Some(node) = &args.node {
+        config.node.clone_from(node);
+    }
+    if let Some(kubeconfig) = &args.kubeconfig {
+        config.kubernetes.kubeconfig.clone_from(kubeconfig);
     }
     config.sources.kmsg.accept_userspace |= args.accept_userspace;
     crate::memory::share_one_heap();

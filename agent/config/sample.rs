@@ -30,6 +30,7 @@ pub fn sample() -> String {
         "listen",
         "patterns",
         "sources",
+        "kubernetes",
         "log",
         "root",
     ] {

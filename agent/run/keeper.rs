@@ -17,9 +17,11 @@ use crate::ledger::{Change, Command, Input, Ledger};
 use crate::patterns::set::PatternSet;
 use crate::queue::Message;
 use crate::signal::{Batch, Event, Health, Position, SourceId, Truth};
+use crate::sinks::board::Board;
 use crate::sinks::http::Ready;
 use crate::sinks::log;
 use crate::sinks::metrics::Metrics;
+use crate::sinks::record::Record;
 use crate::sources::inventory::{Desk, stored};
 use crate::sources::{PatternsCell, Stats, Unexplained};
 use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
@@ -32,6 +34,10 @@ const TURN_MAX: usize = 32;
 /// The longest sleep: the watchdog's ping, rows of running stopwatches and a
 /// store that was opened late want a look now and then.
 const NAP: Duration = Duration::from_secs(10);
+
+/// How long what was stored is waited for before the node's state is told
+/// without it. Until then nothing is taken back.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who this agent is.
 #[derive(Clone, Debug)]
@@ -85,6 +91,10 @@ pub struct Keeper {
     pub summed_up: bool,
     /// Where whoever takes the census is asked to forget a part.
     pub desk: Option<Desk>,
+    /// Where sinks that follow the node's state see it.
+    pub board: Option<Board>,
+    /// Keeps what those have written, for a store that begins anew.
+    pub record: Record,
 }
 
 /// Why the loop ended.
@@ -124,6 +134,8 @@ impl Keeper {
             // What was seen before the store came may stand there instead.
             self.pending.faults.insert(key, fault.map(|f| f.at(now.boot)));
         }
+        self.record.restore(&loaded.positions);
+        self.show_stale();
         for (source, position) in loaded.positions {
             self.positions.entry(source).or_insert(position);
         }
@@ -281,7 +293,11 @@ impl Keeper {
         };
         self.metrics.source_up(&id, up);
         self.ready.tried(id.split(':').next().unwrap_or(&id));
-        self.health.insert(Arc::clone(&id), Some(health.clone()));
+        let health_before =
+            self.health.insert(Arc::clone(&id), Some(health.clone()));
+        if health_before.as_ref().is_none_or(|h| *h != Some(health.clone())) {
+            self.show_stale();
+        }
         let changes = self.ledger.step(now, Input::Health(id, health));
         self.tell(changes);
     }
@@ -293,6 +309,9 @@ impl Keeper {
         let input = Input::Patterns(Arc::clone(&set));
         let changes = self.ledger.step(now, input);
         set.expect_all();
+        if let Some(board) = &mut self.board {
+            board.patterns(&set);
+        }
         self.cell.replace(set);
         self.tell(changes);
     }
@@ -319,6 +338,9 @@ impl Keeper {
         for change in changes {
             log::change(&change);
             self.metrics.change(&change);
+            if let Some(board) = &mut self.board {
+                board.change(&change);
+            }
             let entry = HistoryEntry::of(&change);
             self.recent.add([entry.clone()]);
             self.pending.history.push_back(entry);
@@ -349,8 +371,10 @@ impl Keeper {
                 .map(|f: &Fault| (f.key.clone(), Some(f.at(now.boot))));
             self.pending.faults.extend(all);
             self.pending.positions.extend(self.positions.clone());
+            self.pending.positions.extend(self.record.all());
         }
         self.store.put(std::mem::take(&mut self.pending));
+        self.show(now);
         let stats = self.ledger.stats();
         self.metrics.ledger(&[
             ("dropped-values", stats.dropped_values),
@@ -360,6 +384,23 @@ impl Keeper {
             ("unknown", stats.unknown),
             ("unplaced", stats.unplaced),
         ]);
+    }
+
+    /// Shows the node's state to the sinks that follow it.
+    fn show(&mut self, now: Now) {
+        let Some(board) = &mut self.board else { return };
+        let waited = now.wall.since(self.identity.started) >= RESTORE_PATIENCE;
+        let complete =
+            self.ready.waiting().is_empty() && (self.restored || waited);
+        board.complete(complete);
+        board.show(&self.ledger, &self.health);
+    }
+
+    /// What the board shows may not be so any more.
+    fn show_stale(&mut self) {
+        if let Some(board) = &mut self.board {
+            board.stale();
+        }
     }
 
     /// Tells the service manager that the ledger moves; from here, so that

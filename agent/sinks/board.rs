@@ -12,6 +12,7 @@ use crate::ledger::{Change, Ledger};
 use crate::observation::Source;
 use crate::patterns::set::{PatternSet, Severity, Stage};
 use crate::signal::{Health, SourceId};
+use crate::sinks::counts::Counts;
 
 /// Changes that wait for a sink. A burst of faults on every part of a large
 /// node fits; what does not is counted, and the state is told anyway.
@@ -59,8 +60,9 @@ pub struct Board {
     mode: Stage,
     /// Whether something changed since the last notice.
     stale: bool,
-    /// Changes that had no room.
-    dropped: u64,
+    /// Whether all that was to be waited for is there.
+    complete: bool,
+    counts: Arc<Counts>,
 }
 
 /// A sink's side.
@@ -74,7 +76,7 @@ pub struct Reader {
 
 impl Board {
     /// A board and its reader.
-    pub fn new(mode: Stage) -> (Board, Reader) {
+    pub fn new(mode: Stage, counts: Arc<Counts>) -> (Board, Reader) {
         let (notice, notices) = watch::channel(Arc::default());
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let board = Board {
@@ -83,7 +85,8 @@ impl Board {
             groups: Arc::default(),
             mode,
             stale: true,
-            dropped: 0,
+            complete: false,
+            counts,
         };
         (board, Reader { notice: notices, changes })
     }
@@ -94,18 +97,19 @@ impl Board {
         if change.fault.stage >= Stage::Report
             && self.changes.try_send(change.clone()).is_err()
         {
-            self.dropped += 1;
+            self.counts.events_dropped(1);
         }
-    }
-
-    /// Changes that had no room so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     /// The next notice may differ from the last.
     pub fn stale(&mut self) {
         self.stale = true;
+    }
+
+    /// Whether the stored faults are known and every source was tried.
+    pub fn complete(&mut self, complete: bool) {
+        self.stale |= complete != self.complete;
+        self.complete = complete;
     }
 
     /// Takes another pattern set.
@@ -119,7 +123,6 @@ impl Board {
         &mut self,
         ledger: &Ledger,
         health: &BTreeMap<SourceId, Option<Health>>,
-        complete: bool,
     ) {
         if !std::mem::take(&mut self.stale) {
             return;
@@ -128,7 +131,7 @@ impl Board {
             desired: crate::ledger::desired::desired(ledger.faults()),
             groups: Arc::clone(&self.groups),
             health: health.clone(),
-            complete,
+            complete: self.complete,
             patterns: ledger.patterns().hash,
         };
         self.notice.send_if_modified(|shown| {

@@ -14,12 +14,14 @@ pub mod socket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::counts::Counts;
 use super::log::Log;
 use super::metrics::{Metrics, Scrape, SourceCounts};
 use crate::queue::Message;
@@ -36,6 +38,10 @@ const CONNECTIONS: usize = 64;
 /// Long answers (faults, much history) at once on each listener: one is some
 /// megabytes, from the ledger's question to the client's last read.
 const LONG_ANSWERS: usize = 1;
+
+/// The stack of the network's thread: TLS and nested JSON want more than
+/// HTTP alone. Only pages that were touched take memory.
+const STACK: usize = 1 << 20;
 
 /// What the server needs of the agent.
 #[derive(Debug)]
@@ -60,6 +66,8 @@ pub struct Agent {
     pub ready: Ready,
     /// Who may make a long answer.
     pub long: Long,
+    /// What is counted of the cluster; none outside of one.
+    pub cluster: Option<Arc<Counts>>,
 }
 
 /// The long answers that may be made at once.
@@ -127,6 +135,7 @@ impl Agent {
             unexplained: self.unexplained.total(),
             store: self.store.status(),
             log_dropped: self.log.dropped(),
+            cluster: self.cluster.as_ref().map(|counts| counts.show()),
         })
     }
 }
@@ -151,28 +160,42 @@ pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, String> {
     Ok(listener)
 }
 
-/// Starts the server's thread; it runs until the process ends.
+/// What else works with the network, on the same thread.
+pub type Beside = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// Starts the network's thread; it runs until the process ends.
 ///
 /// # Errors
 /// The thread or its runtime can't be made.
-pub fn start(listeners: Listeners, agent: Arc<Agent>) -> std::io::Result<()> {
+pub fn start(
+    listeners: Listeners,
+    agent: Arc<Agent>,
+    beside: Option<Beside>,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_blocking_threads(1)
         .build()?;
-    std::thread::Builder::new()
-        .name("http".into())
-        .stack_size(512 * 1024)
-        .spawn(move || {
-            runtime.block_on(async move {
+    std::thread::Builder::new().name("http".into()).stack_size(STACK).spawn(
+        move || {
+            let local = tokio::task::LocalSet::new();
+            if let Some(beside) = beside {
+                // A panic there is logged by the hook; what is served here
+                // goes on, and the node's own page tells the rest.
+                drop(local.spawn_local(beside()));
+            }
+            local.block_on(&runtime, async move {
                 let tcp = listeners.tcp.map(|l| serve_tcp(l, agent.clone()));
                 let unix = listeners
                     .unix
                     .map(|(l, g)| serve_unix(l, Arc::new(g), agent.clone()));
                 tokio::join!(run(tcp), run(unix));
+                // With nothing to serve there may be work beside it.
+                std::future::pending::<()>().await;
             });
-        })?;
+        },
+    )?;
     Ok(())
 }
 

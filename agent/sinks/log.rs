@@ -204,7 +204,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         metadata: &tracing::Metadata<'_>,
         _: Context<'_, S>,
     ) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
+        // What libraries say of a request that failed, we say in our words.
+        metadata.is_event()
+            && *metadata.level() <= self.level
+            && metadata.target().starts_with(env!("CARGO_PKG_NAME"))
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {

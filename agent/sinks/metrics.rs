@@ -10,8 +10,10 @@
 //! explained, cleared (also on probation) or withdrawn. A fault that never
 //! spent its tolerance has none, and a forgotten one loses it.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
@@ -19,6 +21,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use super::counts::Shown as ClusterCounts;
 use crate::ledger::Change;
 use crate::ledger::fault::{Fault, FaultKey};
 use crate::store;
@@ -73,6 +76,8 @@ pub struct Scrape {
     pub store: store::Status,
     /// Log lines dropped.
     pub log_dropped: u64,
+    /// What is counted of the cluster; none outside of one.
+    pub cluster: Option<ClusterCounts>,
 }
 
 /// Every metric of the agent.
@@ -87,6 +92,7 @@ pub struct Metrics {
     sources: SourceMetrics,
     patterns: PatternMetrics,
     own: OwnMetrics,
+    cluster: OnceLock<cluster::ClusterMetrics>,
     faults: Mutex<Faults>,
     /// Sources that can't exist here: no series, no alarm.
     absent: Mutex<BTreeSet<String>>,
@@ -395,6 +401,7 @@ impl Metrics {
             sources: maker.sources(),
             patterns: maker.patterns(),
             own: maker.own(),
+            cluster: OnceLock::new(),
             faults: Mutex::default(),
             absent: Mutex::default(),
             scraping: Mutex::default(),
@@ -606,6 +613,13 @@ impl Metrics {
         raise(&self.own.store_errors, scrape.store.errors);
         raise(&self.own.history_dropped, scrape.store.dropped);
         raise(&self.own.log_dropped, scrape.log_dropped);
+        if let Some(shown) = &scrape.cluster {
+            let make = || {
+                let maker = Maker(self.registry.clone());
+                cluster::ClusterMetrics::new(&maker)
+            };
+            self.cluster.get_or_init(make).show(shown);
+        }
         let mut page = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut page)

@@ -12,18 +12,21 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use hyper::header::{
+    ACCEPT, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, USER_AGENT,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::cluster::{
-    Answer, ApiError, Cluster, Dated, Lease, Node, Row, Table,
+    Answer, ApiError, Cluster, Dated, Lease, Meta, Node, Row, Table,
 };
-use super::counts::Counts;
 use super::stream::Watch;
+use crate::sinks::counts::Counts;
 use crate::time::Timestamp;
 
 /// How long a request may take. An API server gives up on its own side after
@@ -49,6 +52,12 @@ pub const MERGE: &str = "application/merge-patch+json";
 
 /// A strategic merge patch: lists are merged by their keys.
 pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+
+/// Under which name the API server remembers who set a field.
+const MANAGER: &str = "fieldManager=faultline";
+
+/// What we call ourselves to the API server.
+const AGENT: &str = concat!("faultline/", env!("CARGO_PKG_VERSION"));
 
 const JSON: &str = "application/json";
 
@@ -110,6 +119,15 @@ pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 253 && name.bytes().all(good)
 }
 
+/// A list of Nodes.
+#[derive(Debug, Deserialize)]
+struct NodeList {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default)]
+    items: Vec<Node>,
+}
+
 /// What a request asks for.
 struct Ask<'a> {
     verb: &'static str,
@@ -155,7 +173,8 @@ impl Client {
     /// # Errors
     /// Those of the server and the way to it.
     pub async fn patch_status(&self, body: &Value) -> Answer<Node> {
-        let path = format!("/api/v1/nodes/{}/status", self.names.node);
+        let path =
+            format!("/api/v1/nodes/{}/status?{MANAGER}", self.names.node);
         self.patch(&path, STRATEGIC, body).await
     }
 
@@ -182,6 +201,24 @@ impl Client {
         let body = Some((kind, body.to_string().into_bytes()));
         let (verb, method, accept) = ("patch", Method::PATCH, JSON);
         self.object(Ask { verb, method, path, accept, body }).await
+    }
+
+    /// The own Node, if it exists, and the version from which to follow it. A
+    /// Node's own version can be too old for that: on a node at rest others'
+    /// changes push it out of what the server remembers. One name makes such
+    /// a list as cheap as a GET (`ListPredicate`,
+    /// `apiserver/pkg/registry/generic/registry/store.go`).
+    ///
+    /// # Errors
+    /// Those of the server and the way to it.
+    pub async fn find_node(&self) -> Result<(Option<Node>, String), ApiError> {
+        let path = format!(
+            "/api/v1/nodes?fieldSelector=metadata.name%3D{}",
+            self.names.node
+        );
+        let list: Dated<NodeList> = self.object(Ask::get("get", &path)).await?;
+        let NodeList { metadata, items } = list.value;
+        Ok((items.into_iter().next(), metadata.resource_version))
     }
 
     /// Follows the own Node from this version on; the server ends it after
@@ -344,7 +381,7 @@ impl Cluster for Client {
     }
 
     async fn patch_node(&self, body: &Value) -> Answer<Node> {
-        let path = format!("/api/v1/nodes/{}", self.names.node);
+        let path = format!("/api/v1/nodes/{}?{MANAGER}", self.names.node);
         self.patch(&path, MERGE, body).await
     }
 
@@ -380,6 +417,7 @@ fn request(ask: Ask<'_>) -> Result<Request<Body>, ApiError> {
     let mut request = Request::builder()
         .method(ask.method)
         .uri(ask.path)
+        .header(USER_AGENT, AGENT)
         .header(ACCEPT, ask.accept);
     let mut bytes = Vec::new();
     if let Some((kind, body)) = ask.body {

@@ -159,7 +159,12 @@ fn judge(
     let mut untold = false;
     for (id, health) in serving(notice, sources) {
         match health {
-            Some(Health::Up) => up.push(id.to_string()),
+            Some(Health::Up) => {
+                let name = id.split(':').next().unwrap_or_default();
+                if !up.iter().any(|known| known == name) {
+                    up.push(name.to_owned());
+                }
+            }
             Some(Health::Down(why)) => down.push((id, why)),
             Some(Health::Absent(_)) => {}
             None => untold = true,

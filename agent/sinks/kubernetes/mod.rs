@@ -1,18 +1,86 @@
 //! Kubernetes: what the API server is told about this node, and what it is
 //! asked.
 //!
-//! `cluster` names the few requests that quarantine and budget need;
-//! everything that decides is pure and stands beside it. No decision here
-//! trusts a clock of this machine for what several nodes share.
+//! `cluster` names the few requests that quarantine and budget need, and
+//! `client` makes them; `node` follows the own Node, `reporter` keeps its
+//! conditions (`conditions` says what they should be), `teller` sends Events
+//! (`events` says what they tell). What decides is pure and stands beside
+//! what acts. No decision here trusts a clock of this machine for what
+//! several nodes share.
+//!
+//! Everything here runs on the network's one thread; none of it ever makes
+//! the ledger wait, and an API server that is away for hours finds the latest
+//! state when it returns, not a backlog. The end of the agent changes nothing
+//! on the Node.
 
+pub mod client;
 pub mod cluster;
+pub mod conditions;
+pub mod events;
+pub mod node;
+pub mod pace;
+pub mod reporter;
+pub mod stream;
+pub mod teller;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::board::Reader;
+use super::counts::Counts;
+use super::record::Record;
+use client::Client;
+use events::{Tale, WAITING_MAX};
+use node::Held;
+use reporter::Reporter;
+use teller::{Tales, hand};
 
 /// The domain of all that the agents write: taint, label, annotations,
 /// limits.
 pub const DOMAIN: &str = "faultline.dev";
 
-pub mod client;
-pub mod conditions;
-pub mod counts;
-pub mod pace;
-pub mod stream;
+/// All that talks to the API server.
+#[derive(Debug)]
+pub struct Sink {
+    /// The way there.
+    pub client: Client,
+    /// What the ledger's owner shows.
+    pub reader: Reader,
+    /// What was written, over restarts.
+    pub record: Record,
+    /// What is counted.
+    pub counts: Arc<Counts>,
+    /// How long a source may be unreadable before conditions are Unknown.
+    pub grace: Duration,
+}
+
+impl Sink {
+    /// Works until the agent ends.
+    pub async fn run(self) {
+        let Sink { client, reader, record, counts, grace } = self;
+        let held = Held::default();
+        let (tales, told) = mpsc::channel(WAITING_MAX);
+        let reporter = Reporter::new(&client, &held, &counts, &record, grace);
+        tokio::join!(
+            node::follow(&client, &held, &counts),
+            reporter.run(reader.notice, held.watch()),
+            teller::tell(&client, &held, &counts, told),
+            changes(reader.changes, tales, Arc::clone(&counts)),
+        );
+    }
+}
+
+/// Makes tales of the ledger's changes.
+async fn changes(
+    mut changes: mpsc::Receiver<crate::ledger::Change>,
+    tales: Tales,
+    counts: Arc<Counts>,
+) {
+    while let Some(change) = changes.recv().await {
+        if let Some(tale) = Tale::of(&change) {
+            hand(&tales, &counts, tale);
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What the Kubernetes sink counts for itself; the metrics page reads it.
+//! What the sink of the cluster counts for itself; the metrics page reads it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -18,7 +18,6 @@ pub struct Counts {
     written: AtomicI64,
     events: AtomicU64,
     events_dropped: AtomicU64,
-    refused: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -34,8 +33,6 @@ pub struct Shown {
     pub events: u64,
     /// Changes that no Event tells.
     pub events_dropped: u64,
-    /// Conditions that were not sent, being no valid ones.
-    pub refused: u64,
 }
 
 impl Counts {
@@ -74,11 +71,6 @@ impl Counts {
         self.events_dropped.fetch_add(changes as u64, Relaxed);
     }
 
-    /// Counts a condition that is not sent.
-    pub fn refused(&self) {
-        self.refused.fetch_add(1, Relaxed);
-    }
-
     /// The counters now.
     pub fn show(&self) -> Shown {
         let all = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +81,6 @@ impl Counts {
             written: Timestamp(self.written.load(Relaxed)),
             events: self.events.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
-            refused: self.refused.load(Relaxed),
         }
     }
 }

@@ -1,0 +1,65 @@
+//! The cluster that the node belongs to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Every;
+
+/// Whether the API server is told of this node.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Use {
+    /// In a pod with a service account, or with a kubeconfig.
+    #[default]
+    Auto,
+    /// In any case: without access the agent does not start.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// The cluster that the node belongs to.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Whether conditions, events and quarantine go to the API server: auto
+    /// (in a pod with a service account, or with a kubeconfig), always, never.
+    #[serde(rename = "use")]
+    pub when: Use,
+    /// The kubeconfig of the agent, for a unit on the host; empty: the
+    /// service account of the pod.
+    pub kubeconfig: PathBuf,
+    /// The namespace of the Lease that holds the budget.
+    pub namespace: String,
+    /// The Lease that holds the budget.
+    pub lease: String,
+    /// How long a source may be unreadable before the conditions that it
+    /// serves become Unknown.
+    pub unknown_after: Every,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Kubernetes {
+        Kubernetes {
+            when: Use::default(),
+            kubeconfig: PathBuf::new(),
+            namespace: "faultline".into(),
+            lease: "faultline-budget".into(),
+            unknown_after: Every(Duration::from_secs(60)),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! How the agent comes to know its cluster: whether there is one, under which
+//! name this node is in it, and the task that talks to it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Error;
+use super::keeper::Keeper;
+use crate::config::{Config, Use};
+use crate::sinks::board::Board;
+use crate::sinks::counts::Counts;
+use crate::sinks::http::Beside;
+use crate::sinks::kubernetes::Sink;
+use crate::sinks::kubernetes::client::{Access, Client, Names, is_name};
+
+/// Where a pod finds its service account's token.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+
+/// What runs beside the HTTP server, and what it counts.
+pub struct Joined {
+    /// What is counted.
+    pub counts: Arc<Counts>,
+    /// The task.
+    pub task: Beside,
+}
+
+/// How the API server is reached; the error is why it isn't.
+///
+/// # Errors
+/// There is no access, or it is not wanted; the text says which.
+pub fn access(config: &Config) -> Result<Access, String> {
+    let wanted = &config.kubernetes;
+    if wanted.when == Use::Never {
+        return Err("not used (kubernetes: { use: never })".into());
+    }
+    if !wanted.kubeconfig.as_os_str().is_empty() {
+        return Ok(Access::Kubeconfig(wanted.kubeconfig.clone()));
+    }
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        return Err("not in a pod, and no kubeconfig is configured".into());
+    }
+    if !Path::new(TOKEN).exists() {
+        return Err(format!("in a pod without a service account ({TOKEN})"));
+    }
+    Ok(Access::InCluster)
+}
+
+/// Makes the task, and the board that it reads, if there is a cluster.
+///
+/// # Errors
+/// There should be one and can't be.
+pub(super) fn join(
+    config: &Config,
+    keeper: &mut Keeper,
+) -> Result<Option<Joined>, Error> {
+    let access = match access(config) {
+        Ok(access) => access,
+        Err(why) if config.kubernetes.when == Use::Always => {
+            return Err(Error::Start(format!("kubernetes: {why}")));
+        }
+        Err(why) => {
+            tracing::info!(why, "the API server is not told of this node");
+            return Ok(None);
+        }
+    };
+    // Host names may be written with capitals; Nodes never are.
+    let node = keeper.identity.node.to_ascii_lowercase();
+    if !is_name(&node) {
+        return Err(Error::Start(format!(
+            "{node:?} is no name of a Node; set NODE_NAME from the downward \
+             API, or --node"
+        )));
+    }
+    let counts = Arc::new(Counts::default());
+    let stage = config.mode.stage();
+    let (mut board, reader) = Board::new(stage, Arc::clone(&counts));
+    board.patterns(keeper.ledger.patterns());
+    keeper.board = Some(board);
+    tracing::info!(node, access = %access, "the API server is told");
+    let names = Names {
+        node,
+        namespace: config.kubernetes.namespace.clone(),
+        lease: config.kubernetes.lease.clone(),
+    };
+    let client = Client::new(access, names, Arc::clone(&counts));
+    let sink = Sink {
+        client: client.map_err(Error::Start)?,
+        reader,
+        record: keeper.record.clone(),
+        counts: Arc::clone(&counts),
+        grace: config.kubernetes.unknown_after.0,
+    };
+    let task: Beside = Box::new(move || Box::pin(sink.run()));
+    Ok(Some(Joined { counts, task }))
+}

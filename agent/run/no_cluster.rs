@@ -1,0 +1,35 @@
+//! The agent without the feature `kubernetes`: there is never a cluster.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::keeper::Keeper;
+use crate::config::{Config, Use};
+use crate::sinks::counts::Counts;
+use crate::sinks::http::Beside;
+
+/// What would run beside the HTTP server.
+pub struct Joined {
+    /// What is counted.
+    pub counts: Arc<Counts>,
+    /// The task.
+    pub task: Beside,
+}
+
+/// Nothing to join.
+///
+/// # Errors
+/// The configuration wants a cluster.
+pub(super) fn join(
+    config: &Config,
+    _: &mut Keeper,
+) -> Result<Option<Joined>, Error> {
+    let wanted = &config.kubernetes;
+    let asked = !wanted.kubeconfig.as_os_str().is_empty();
+    if wanted.when == Use::Always || (asked && wanted.when == Use::Auto) {
+        return Err(Error::Start(
+            "this binary was built without the feature kubernetes".into(),
+        ));
+    }
+    Ok(None)
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+const QUIET: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(30);
+
+fn teller() -> Teller {
+    Teller { node: "n1".into(), uid: "u1".into() }
+}
+
+fn tale(number: i64, key: &str, note: &str) -> Tale {
+    Tale {
+        time: Timestamp(1_800_000_000_000_000 + number),
+        reason: "DiskA".into(),
+        action: "Opened".into(),
+        note: note.into(),
+        warning: true,
+        key: key.into(),
+    }
+}
+
+fn at(seconds: u64) -> Uptime {
+    Uptime(seconds * 1_000_000)
+}
+
+#[test]
+fn two_hundred_changes_are_one_event() {
+    let mut waiting = Waiting::default();
+    for n in 0..200 {
+        let tale = tale(n, &format!("f{n}"), "sda is bad");
+        assert_eq!(waiting.add(tale, Uptime(n as u64 * 10_000)), 0);
+    }
+    assert_eq!(waiting.due(QUIET, LONGEST), Some(Uptime(4_990_000)));
+    let telling = waiting.next(&teller(), at(5)).unwrap();
+    let What::New(event) = &telling.what else { panic!() };
+    let note = event["note"].as_str().unwrap();
+    assert!(note.starts_with("200 opened: sda is bad | "), "{note}");
+    assert!(note.len() <= NOTE_MAX);
+    waiting.told(&telling, None, at(5));
+    assert_eq!(waiting.next(&teller(), at(5)), None);
+    assert_eq!(waiting.due(QUIET, LONGEST), None);
+}
+
+#[test]
+fn changes_that_never_pause_are_told_all_the_same() {
+    let mut waiting = Waiting::default();
+    for second in 0..100 {
+        waiting.add(tale(second, "f", "x"), at(second as u64));
+    }
+    assert_eq!(waiting.due(QUIET, LONGEST), Some(at(30)));
+}
+
+#[test]
+fn an_outage_keeps_the_newest_and_counts_the_rest() {
+    let mut waiting = Waiting::default();
+    let add = |n: i64| waiting.add(tale(n, "f", "x"), at(0));
+    let dropped: usize = (0..WAITING_MAX as i64 + 5).map(add).sum();
+    assert_eq!(dropped, 5);
+}
+
+#[test]
+fn the_same_again_is_a_series_and_a_lost_one_begins_anew() {
+    let mut waiting = Waiting::default();
+    let mut tell = |number: i64, gone: bool, now| {
+        waiting.add(tale(number, "f Opened", "x"), now);
+        let telling = waiting.next(&teller(), now).unwrap();
+        let anew = match &telling.what {
+            What::Series(_, new) if gone => Some(name_of(new).to_owned()),
+            _ => None,
+        };
+        waiting.told(&telling, anew.as_deref(), now);
+        telling
+    };
+    let first = tell(1, false, at(0));
+    let second = tell(2, false, at(60));
+    assert_eq!(second.name, first.name);
+    let What::Series(patch, _) = &second.what else { panic!() };
+    assert_eq!(patch["series"]["count"], 2);
+    let third = tell(3, true, at(120));
+    let What::Series(patch, _) = &third.what else { panic!() };
+    assert_eq!(patch["series"]["count"], 3);
+    let fourth = tell(4, false, at(180));
+    assert_ne!(fourth.name, first.name);
+    let What::Series(patch, _) = &fourth.what else { panic!() };
+    assert_eq!(patch["series"]["count"], 2);
+    let much_later = tell(5, false, at(10_000));
+    assert!(matches!(much_later.what, What::New(_)));
+}
+
+#[test]
+fn the_same_change_has_the_same_name_each_time_it_is_sent() {
+    let name = |number, uid: &str| {
+        let mut waiting = Waiting::default();
+        waiting.add(tale(number, "f Opened", "x"), at(0));
+        let teller = Teller { node: "n1".into(), uid: uid.into() };
+        waiting.next(&teller, at(0)).unwrap().name
+    };
+    assert_eq!(name(1, "u1"), name(1, "u1"));
+    assert_ne!(name(1, "u1"), name(2, "u1"));
+    assert_ne!(name(1, "u1"), name(1, "u2"));
+}
+
+#[test]
+fn a_note_is_one_bounded_line_and_times_have_six_digits() {
+    let mut waiting = Waiting::default();
+    let text = format!("a\nb {}", "é".repeat(900));
+    waiting.add(tale(0, "f", &text), at(0));
+    let telling = waiting.next(&teller(), at(0)).unwrap();
+    let What::New(event) = telling.what else { panic!() };
+    let note = event["note"].as_str().unwrap();
+    assert!(note.len() <= NOTE_MAX && note.starts_with("a b "));
+    assert!(note.ends_with('…'));
+    assert_eq!(event["eventTime"], "2027-01-15T08:00:00.000000Z");
+}
+
+#[test]
+fn a_fault_is_told_with_its_part_its_advice_and_its_proof() {
+    let json = serde_json::json!({
+        "time": 1_800_000_000_000_000i64,
+        "kind": { "opened": { "relapse": false } },
+        "fault": {
+            "key": { "pattern": "disk-io-error", "part": "disk/sda" },
+            "phase": "active", "component": "disk",
+            "base_severity": "error", "severity": "error",
+            "base_quarantine": "none", "quarantine": "none",
+            "condition": "DiskFault", "stage": "report",
+            "clear": ["replaced"], "pattern_hash": 7,
+            "summary": "3 I/O errors", "advice": "Replace sda.",
+            "first": { "time": 1, "text": "it failed" },
+            "last_seen": 2, "last_boot": "boot", "count": 3,
+        },
+    });
+    let mut change: Change = serde_json::from_value(json).unwrap();
+    let tale = Tale::of(&change).unwrap();
+    assert_eq!((&*tale.reason, &*tale.action), ("DiskIoError", "Opened"));
+    assert!(tale.warning);
+    let id = change.fault.id();
+    let expected = format!(
+        "opened (error): 3 I/O errors [disk/sda]. Replace sda. Fault {id}."
+    );
+    assert_eq!(tale.note, expected);
+    let proof = crate::ledger::fault::Ended::Recovered;
+    change.kind = ChangeKind::Cleared(proof);
+    let tale = Tale::of(&change).unwrap();
+    assert!(!tale.warning);
+    assert!(tale.note.starts_with("cleared, recovered (error): "));
+    change.kind = ChangeKind::Recovering;
+    assert_eq!(Tale::of(&change), None);
+}

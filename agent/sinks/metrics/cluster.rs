@@ -1,0 +1,64 @@
+//! The metrics of what goes to the API server. They are registered with the
+//! first page that has something to tell, so that a host outside of any
+//! cluster shows none.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+use super::{Maker, raise};
+use crate::sinks::counts::Shown;
+
+/// The metrics.
+#[derive(Debug)]
+pub(super) struct ClusterMetrics {
+    requests: IntCounterVec,
+    connected: IntGauge,
+    written: IntGauge,
+    events: IntCounter,
+    events_dropped: IntCounter,
+}
+
+impl ClusterMetrics {
+    pub(super) fn new(maker: &Maker) -> ClusterMetrics {
+        ClusterMetrics {
+            requests: maker.counters(
+                "faultline_api_requests_total",
+                "Requests to the API server by verb and HTTP status; `none`: \
+                 no answer.",
+                &["verb", "code"],
+            ),
+            connected: maker.gauge(
+                "faultline_api_connected",
+                "Whether the own Node is being followed in the API server.",
+            ),
+            written: maker.gauge(
+                "faultline_api_last_success_timestamp_seconds",
+                "When the Node's conditions were last found or made as they \
+                 should be.",
+            ),
+            events: maker.counter(
+                "faultline_events_told_total",
+                "Changes of faults that Events told.",
+            ),
+            events_dropped: maker.counter(
+                "faultline_events_dropped_total",
+                "Changes of faults that no Event tells: too many waited, or \
+                 the API server refused it.",
+            ),
+        }
+    }
+
+    pub(super) fn show(&self, shown: &Shown) {
+        for (verb, code, count) in &shown.requests {
+            let code = match code {
+                0 => "none".to_owned(),
+                code => code.to_string(),
+            };
+            let labels = [*verb, code.as_str()];
+            raise(&self.requests.with_label_values(&labels), *count);
+        }
+        self.connected.set(i64::from(shown.connected));
+        self.written.set(shown.written.0 / 1_000_000);
+        raise(&self.events, shown.events);
+        raise(&self.events_dropped, shown.events_dropped);
+    }
+}

@@ -1,0 +1,13 @@
+//! The agent in a cluster: conditions and Events, on the stand-in and, where
+//! there is one, on a real API server.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conditions;
+#[path = "../kube/mod.rs"]
+mod kube;
+mod outage;
+#[expect(dead_code, reason = "other tests use the rest of it")]
+#[path = "../run_agent/support.rs"]
+mod support;
+mod world;
