@@ -10,10 +10,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use regex_automata::util::captures::Captures;
-
 use super::field_matcher::{Expression, FieldMatcher};
 use super::set::{Pattern, SubKey};
+use super::shown::{clip, describe, keep, word_values};
 use super::skeleton::Skeleton;
 use super::template::Template;
 use crate::kernel::KernelRecord;
@@ -22,10 +21,7 @@ use crate::observation::{
 };
 use crate::parts::ids::PartId;
 use crate::prefilter::{Entry, Prefilter};
-use crate::signal::{Effect, Event, Signal, TEXT_MAX, Truth, Twin};
-
-/// The longest capture kept, bytes; part names and numbers are shorter.
-const CAPTURE_MAX: usize = 128;
+use crate::signal::{Effect, Event, Signal, Truth, Twin};
 
 /// More errors than this in one line are not believed: the largest count a
 /// machine-check bank can hold is 15 bits (MCi_STATUS[52:38]).
@@ -529,72 +525,4 @@ impl Effect {
         let past = || observation.get(HISTORY) == Some(Value::Flag(true));
         if self == Effect::Open && past() { Effect::History } else { self }
     }
-}
-
-/// The named captures that took part and are wanted, bounded and printable.
-fn keep(
-    captures: &Captures,
-    text: &[u8],
-    names: &BTreeSet<String>,
-    values: &mut BTreeMap<String, String>,
-) {
-    let Some(id) = captures.pattern() else { return };
-    for (i, name) in captures.group_info().pattern_names(id).enumerate() {
-        if let (Some(name), Some(span)) = (name, captures.get_group(i))
-            && names.contains(name)
-        {
-            let bytes = &text[span.range()];
-            let bytes = &bytes[..bytes.len().min(CAPTURE_MAX)];
-            let value = crate::escape::escape(bytes).into_owned();
-            values.insert(name.to_owned(), value);
-        }
-    }
-}
-
-/// The wanted fields that are words or short names, for templates.
-fn word_values(
-    observation: &Observation<'_>,
-    wanted: impl Fn(&str) -> bool,
-) -> BTreeMap<String, String> {
-    let mut values = BTreeMap::new();
-    for (name, value) in observation.fields {
-        if !wanted(name) {
-            continue;
-        }
-        let shown = match value {
-            Value::Word(w) => (*w).to_owned(),
-            Value::Text(t) if *name != "message" => {
-                crate::escape::escape(&t[..t.len().min(CAPTURE_MAX)])
-                    .into_owned()
-            }
-            Value::Text(_) => continue,
-            Value::Number(n) => n.to_string(),
-            Value::Flag(b) => b.to_string(),
-        };
-        if shown.is_empty() {
-            continue;
-        }
-        values
-            .entry((*name).to_owned())
-            .and_modify(|all: &mut String| {
-                if all.len() + shown.len() < CAPTURE_MAX {
-                    all.push_str(", ");
-                    all.push_str(&shown);
-                }
-            })
-            .or_insert(shown);
-    }
-    values
-}
-
-/// An observation without text as one line of evidence.
-fn describe(observation: &Observation<'_>) -> String {
-    let values = word_values(observation, |_| true);
-    let pairs = values.iter().map(|(k, v)| format!("{k}={v}"));
-    pairs.collect::<Vec<_>>().join(" ")
-}
-
-/// The text as evidence: bounded, lossy UTF-8.
-fn clip(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(TEXT_MAX)]).into_owned()
 }

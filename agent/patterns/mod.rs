@@ -19,6 +19,7 @@ pub mod observed;
 pub mod parse;
 pub mod pattern;
 pub mod set;
+mod shown;
 mod skeleton;
 pub mod template;
 mod values;
