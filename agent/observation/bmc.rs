@@ -62,16 +62,33 @@ impl Described {
                     fields.push(("value", Value::Number(value)));
                     fields.push(("unit", Value::Text(self.unit.as_bytes())));
                 }
-                let states = reading.states.iter();
-                fields.extend(states.map(|s| ("state", Value::Word(s))));
-                if reading.states.is_empty() {
-                    let well =
-                        if sensor.has_thresholds() { "ok" } else { "none" };
-                    fields.push(("state", Value::Word(well)));
-                }
+                self.states(reading, &mut fields);
             }
         }
         fields
+    }
+
+    /// The states that hold. What is not there has none: that a part was
+    /// pulled does not say that it is well.
+    fn states(&self, reading: &Reading, fields: &mut Fields<'_>) {
+        let present = self.sensor.presence(reading);
+        if let Some(present) = present {
+            fields.push(("present", Value::Flag(present)));
+        }
+        let states = reading.states.iter();
+        fields.extend(states.map(|s| ("state", Value::Word(s))));
+        let well = match self.sensor.has_thresholds() {
+            true => "ok",
+            false => "none",
+        };
+        match (reading.states.is_empty(), present) {
+            (true, Some(false)) => {
+                let absent = Unknown::Absent.word();
+                fields.push(("unknown", Value::Word(absent)));
+            }
+            (true, _) => fields.push(("state", Value::Word(well))),
+            (false, _) => {}
+        }
     }
 }
 
@@ -280,7 +297,7 @@ mod tests {
         };
         let limits = sensor.thresholds;
         let told = Described::new(sensor);
-        for answer in [&[0u8, 0xc0, 9, 0x80][..], &[0, 0xc0, 0, 0x80], &[0, 0]]
+        for answer in [&[0u8, 0xc0, 9, 0x80][..], &[0, 0xc0, 2, 0x80], &[0, 0]]
         {
             let reading = told.sensor.reading(0, answer, &limits);
             let fields = told.fields("bmc0", &reading, &limits);
@@ -288,11 +305,17 @@ mod tests {
             let states = fields.iter().filter(|(n, _)| *n == "state").count();
             let expected = match answer[..] {
                 [_, _, 9, _] => 2,
-                [_, _, 0, _] => 1,
+                [_, _, 2, _] => 1,
                 _ => 0,
             };
             assert_eq!(states, expected);
             assert_eq!(told.id, "20.0.1.31");
         }
+        let pulled = told.sensor.reading(0, &[0, 0xc0, 0, 0x80], &limits);
+        let fields = told.fields("bmc0", &pulled, &limits);
+        fit(Source::IpmiSensor, &fields);
+        let has = |name| fields.iter().any(|(n, _)| *n == name);
+        assert!(!has("state"), "a supply that was pulled is not well");
+        assert!(fields.contains(&("present", Value::Flag(false))));
     }
 }

@@ -312,6 +312,7 @@ const IPMI_SENSOR: &[FieldSpec] = &[
         Word(states::ALL),
         "every state that holds and threshold that is crossed; ok or none",
     ),
+    field("present", Flag, "whether its part is there, if it tells"),
     LOWER[0],
     LOWER[1],
     LOWER[2],

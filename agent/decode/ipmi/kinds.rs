@@ -94,6 +94,9 @@ pub const SLOT: u8 = 0x21;
 /// Watchdog.
 pub const WATCHDOG: u8 = 0x23;
 
+/// Battery.
+pub const BATTERY: u8 = 0x29;
+
 /// The word for a type.
 pub fn word(kind: u8) -> &'static str {
     match WORDS.get(usize::from(kind)) {

@@ -113,6 +113,14 @@ impl Reading {
     }
 }
 
+impl Sensor {
+    /// Whether the sensor's part is there, if it is one that tells.
+    pub fn presence(&self, reading: &Reading) -> Option<bool> {
+        let bit = states::presence(self.kind, self.reading_type)?;
+        (self.mask & bit != 0).then_some(reading.bits & bit != 0)
+    }
+}
+
 /// Status byte: scanning is enabled.
 const SCANNING: u8 = 1 << 6;
 /// Status byte: the reading is not to be used.

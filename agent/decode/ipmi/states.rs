@@ -7,6 +7,7 @@ mod specific;
 mod tests;
 mod words;
 
+use super::kinds;
 use super::sensor::{SPECIFIC, THRESHOLD};
 pub use words::ALL;
 
@@ -44,6 +45,19 @@ pub fn word(kind: u8, reading_type: u8, offset: u8) -> &'static str {
 pub fn words(kind: u8, reading_type: u8, bits: u16) -> Vec<&'static str> {
     let set = (0..STATES_MAX).filter(|offset| bits >> offset & 1 != 0);
     set.map(|offset| word(kind, reading_type, offset)).collect()
+}
+
+/// The state by which such a sensor tells that its part is there.
+pub fn presence(kind: u8, reading_type: u8) -> Option<u16> {
+    let bit = match (reading_type, kind) {
+        (0x08, _) => 1,
+        (SPECIFIC, kinds::POWER_SUPPLY | kinds::DRIVE_SLOT | 0x25) => 0,
+        (SPECIFIC, kinds::PROCESSOR) => 7,
+        (SPECIFIC, kinds::MEMORY) => 6,
+        (SPECIFIC, kinds::BATTERY) => 2,
+        _ => return None,
+    };
+    Some(1 << bit)
 }
 
 /// The names that the specification has for a sensor's states, in order.
