@@ -13,11 +13,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod explain;
+mod ipmi;
 mod kubernetes;
 mod poll;
 pub mod sample;
 
 use explain::{explain, find_key};
+pub use ipmi::Ipmi;
 pub use kubernetes::{Kubernetes, Use};
 pub use poll::{Aer, Disk, Edac, Every, Host, Pcie, Raid};
 
@@ -213,6 +215,8 @@ pub struct Sources {
     pub pcie: Pcie,
     /// The node as a whole: memory taken out of use, CPUs, throttling.
     pub host: Host,
+    /// BMCs: their sensors, their event logs, their inventories.
+    pub ipmi: Ipmi,
     /// The census of parts.
     pub inventory: Inventory,
     /// Machine checks and RAS events, from the kernel's tracepoints.

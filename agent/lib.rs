@@ -13,6 +13,7 @@ pub mod drive;
 pub mod escape;
 pub mod forms;
 pub mod hash;
+pub mod ipmi;
 pub mod kernel;
 pub mod ledger;
 pub mod machine;

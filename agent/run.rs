@@ -6,6 +6,7 @@
 //! process on purpose: it starts again from the stored state.
 
 mod answers;
+mod bmcs;
 #[cfg_attr(not(feature = "kubernetes"), path = "run/no_cluster.rs")]
 mod cluster;
 pub mod keeper;
@@ -112,6 +113,9 @@ fn run_logged(
     let positions = keeper.positions.clone();
     let setups = setups(config);
     keeper.desk = setups.iter().find_map(Setup::desk);
+    if let Some(board) = setups.iter().find_map(Setup::board) {
+        keeper.metrics.bmcs(board);
+    }
     let running =
         sources::start(setups, &shared, &positions).map_err(start_error)?;
     tell_manager(&[NotifyState::Ready]);
@@ -293,13 +297,16 @@ pub fn setups(config: &Config) -> Vec<Setup> {
     if wanted.host.enabled {
         setups.push(Setup::Host(poll(&wanted.host.every)));
     }
+    let mut shelf = Default::default();
     if wanted.inventory.enabled {
         let labels = wanted.inventory.labels.clone();
         let mut options = inventory::Options::under(root, labels);
         options.every = wanted.inventory.every.0;
         options.expect.clone_from(&wanted.inventory.expect);
+        shelf = options.shelf.clone();
         setups.push(Setup::Inventory(options));
     }
+    setups.extend(bmcs::setups(config, shelf));
     if wanted.mce.enabled {
         setups.push(Setup::Mce(trace::Options::under(root)));
     }

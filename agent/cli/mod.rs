@@ -3,6 +3,7 @@
 //! A command writes to a [`Screen`] and returns an [`Exit`]; it never ends
 //! the process itself, so that `main` is the only place that does.
 
+pub mod bmc;
 pub mod check;
 pub mod clear;
 pub mod client;
@@ -19,6 +20,8 @@ mod runbooks;
 pub mod scan;
 pub mod schema;
 pub mod screen;
+pub mod sel;
+pub mod sensors;
 pub mod settings;
 pub mod status;
 pub mod table;
@@ -141,6 +144,10 @@ pub enum Command {
     Clear(clear::ClearArgs),
     /// Show every part of this machine, with place, model and serial number
     Parts(parts::PartsArgs),
+    /// Show the sensors of the BMC: value, states, thresholds, age
+    Sensors(sensors::SensorsArgs),
+    /// Show the event log of the BMC, newest last
+    Sel(sel::SelArgs),
     /// Lint pattern files
     Check(Files),
     /// Run the examples and scenarios of pattern files
@@ -172,6 +179,8 @@ impl Cli {
             Command::Explain(args) => explain::run(global, args, out),
             Command::Clear(args) => clear::run(global, args, out),
             Command::Parts(args) => parts::run(global, args, out),
+            Command::Sensors(args) => sensors::run(global, args, out),
+            Command::Sel(args) => sel::run(global, args, out),
             Command::Check(args) => {
                 check::run(&args.files, global.json, out).map(Exit::of_findings)
             }

@@ -11,6 +11,7 @@
 //! spent its tolerance has none, and a forgotten one loses it.
 
 mod cluster;
+mod ipmi;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -93,6 +94,7 @@ pub struct Metrics {
     patterns: PatternMetrics,
     own: OwnMetrics,
     cluster: OnceLock<cluster::ClusterMetrics>,
+    bmcs: OnceLock<ipmi::BmcMetrics>,
     faults: Mutex<Faults>,
     /// Sources that can't exist here: no series, no alarm.
     absent: Mutex<BTreeSet<String>>,
@@ -402,6 +404,7 @@ impl Metrics {
             patterns: maker.patterns(),
             own: maker.own(),
             cluster: OnceLock::new(),
+            bmcs: OnceLock::new(),
             faults: Mutex::default(),
             absent: Mutex::default(),
             scraping: Mutex::default(),
@@ -574,6 +577,12 @@ impl Metrics {
         self.sources.accept_userspace.set(i64::from(accepted));
     }
 
+    /// Shows BMCs from now on.
+    pub fn bmcs(&self, board: crate::ipmi::Board) {
+        let maker = Maker(self.registry.clone());
+        self.bmcs.get_or_init(|| ipmi::BmcMetrics::new(&maker, board));
+    }
+
     /// Notes how many messages waited for the ledger.
     pub fn queue_depth(&self, depth: usize) {
         self.own.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
@@ -619,6 +628,9 @@ impl Metrics {
                 cluster::ClusterMetrics::new(&maker)
             };
             self.cluster.get_or_init(make).show(shown);
+        }
+        if let Some(bmcs) = self.bmcs.get() {
+            bmcs.show();
         }
         let mut page = Vec::new();
         TextEncoder::new()

@@ -22,6 +22,8 @@ pub mod forward;
 mod guard;
 pub mod host;
 pub mod inventory;
+pub mod ipmi_sel;
+pub mod ipmi_sensor;
 pub mod journal;
 pub mod journal_child;
 pub mod journal_entry;
@@ -137,6 +139,17 @@ pub const SOURCES: &[Spec] = &[
         needs: "nothing",
     },
     Spec {
+        source: Source::IpmiSensor,
+        doc: "the sensors of the BMC, through /dev/ipmi* or RMCP+",
+        needs: "root and the kernel's ipmi_devintf; or the credentials of a \
+                BMC on the network",
+    },
+    Spec {
+        source: Source::IpmiSel,
+        doc: "the event log of the BMC",
+        needs: "what ipmi-sensor needs",
+    },
+    Spec {
         source: Source::Inventory,
         doc: "the census of parts, from /sys and the firmware's tables",
         needs: "root for the firmware's tables (memory modules, slots)",
@@ -171,6 +184,10 @@ pub enum Setup {
     Pcie(Poll),
     /// The node as a whole.
     Host(Poll),
+    /// The sensors of a BMC.
+    IpmiSensor(ipmi_sensor::Options),
+    /// The event log of a BMC.
+    IpmiSel(ipmi_sel::Options),
     /// The census of parts.
     Inventory(inventory::Options),
     /// The kernel's tracepoints.
@@ -192,6 +209,8 @@ impl Setup {
             Setup::Raid(_) => Source::Raid,
             Setup::Pcie(_) => Source::Pcie,
             Setup::Host(_) => Source::Host,
+            Setup::IpmiSensor(_) => Source::IpmiSensor,
+            Setup::IpmiSel(_) => Source::IpmiSel,
             Setup::Inventory(_) => Source::Inventory,
         }
     }
@@ -204,9 +223,21 @@ impl Setup {
         }
     }
 
+    /// Where what is known of BMCs is seen, if this asks them.
+    pub fn board(&self) -> Option<crate::ipmi::Board> {
+        match self {
+            Setup::IpmiSensor(options) => Some(options.way.board.clone()),
+            _ => None,
+        }
+    }
+
     /// The name under which the source as a whole reports its health.
     pub fn id(&self) -> SourceId {
-        Arc::from(self.source().name())
+        match self {
+            Setup::IpmiSensor(options) => options.id(),
+            Setup::IpmiSel(options) => options.id(),
+            _ => Arc::from(self.source().name()),
+        }
     }
 
     /// Reads until told to stop, or until it fails.
@@ -222,6 +253,8 @@ impl Setup {
             Setup::Raid(options) => raid::run(options, context),
             Setup::Pcie(options) => pcie::run(options, context),
             Setup::Host(options) => host::run(options, context),
+            Setup::IpmiSensor(options) => ipmi_sensor::run(options, context),
+            Setup::IpmiSel(options) => ipmi_sel::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),
             Setup::Mce(options) => trace::run(options, context),
         }

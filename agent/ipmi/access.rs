@@ -1,0 +1,169 @@
+//! Which BMCs this machine has, and what is wrong where it has none: no BMC,
+//! no driver, no device file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Address;
+
+/// Where device files of BMCs stand (drivers/char/ipmi/ipmi_devintf.c makes
+/// the first, older systems the others).
+const PLACES: [(&str, &str); 3] =
+    [("dev", "ipmi"), ("dev/ipmi", ""), ("dev/ipmidev", "")];
+
+/// More BMCs than a machine has.
+const BMCS_MAX: usize = 16;
+
+/// The first one, where none is there yet.
+pub const FIRST: &str = "/dev/ipmi0";
+
+/// The kernel's devices, in their order, as absolute paths below `root`.
+pub fn devices(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for (dir, prefix) in PLACES {
+        let Ok(entries) = fs::read_dir(root.join(dir)) else { continue };
+        let number = |name: &str| name.strip_prefix(prefix)?.parse::<u8>().ok();
+        let mut here: Vec<(u8, PathBuf)> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name();
+                Some((number(name.to_str()?)?, entry.path()))
+            })
+            .collect();
+        here.sort();
+        found.extend(here.into_iter().map(|(_, path)| path));
+        if !found.is_empty() {
+            break;
+        }
+    }
+    found.truncate(BMCS_MAX);
+    found
+}
+
+/// The BMCs that are meant where the configuration names none.
+pub fn local(root: &Path) -> Vec<Address> {
+    let mut found = devices(root);
+    if found.is_empty() {
+        found.push(root.join(FIRST.trim_start_matches('/')));
+    }
+    found.into_iter().map(Address::Device).collect()
+}
+
+/// Why there is no device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// There is no BMC: nothing is wrong.
+    Bmc(String),
+    /// There is one, and the kernel has no driver for it, or no device.
+    Driver {
+        /// What is so.
+        why: String,
+        /// What to do.
+        next: &'static str,
+    },
+}
+
+impl Missing {
+    /// In one sentence.
+    pub fn why(&self) -> &str {
+        match self {
+            Missing::Bmc(why) | Missing::Driver { why, .. } => why,
+        }
+    }
+}
+
+/// What is wrong where [`devices`] finds none.
+pub fn missing(root: &Path) -> Missing {
+    let sys = root.join("sys");
+    let has = |path: &str| sys.join(path).exists();
+    let driver = |why: &str, next| Missing::Driver { why: why.into(), next };
+    let names = |path: &str, prefix: &str| {
+        fs::read_dir(sys.join(path)).into_iter().flatten().flatten().any(
+            |entry| entry.file_name().to_string_lossy().starts_with(prefix),
+        )
+    };
+    if names("class/ipmi", "ipmi") {
+        return driver(
+            "the kernel has a BMC, and /dev has no file for it",
+            "in a container, mount the host's /dev and allow the device",
+        );
+    }
+    // SMBIOS structure type 38; the ACPI identity of an IPMI interface.
+    let told = names("firmware/dmi/entries", "38-")
+        || names("bus/acpi/devices", "IPI0001");
+    let interface = ["ipmi_si", "ipmi_ssif", "ipmi_powernv", "ibmvmc"]
+        .iter()
+        .any(|m| has(&format!("module/{m}")));
+    match (told, interface, has("module/ipmi_devintf")) {
+        (false, false, _) => Missing::Bmc(
+            "neither the firmware nor the kernel tells of a BMC".into(),
+        ),
+        (false, true, _) => Missing::Bmc(
+            "the kernel's driver is loaded, and has found no BMC".into(),
+        ),
+        (true, false, _) => driver(
+            "the firmware tells of a BMC, and its driver is not loaded",
+            "modprobe ipmi_si ipmi_devintf (and name both in \
+             /etc/modules-load.d)",
+        ),
+        (true, true, false) => driver(
+            "the driver of the BMC is loaded, and ipmi_devintf is not",
+            "modprobe ipmi_devintf (and name it in /etc/modules-load.d)",
+        ),
+        (true, true, true) => driver(
+            "the firmware tells of a BMC, and its driver does not find it",
+            "look for ipmi_si in the kernel's log; the BMC may hang",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(paths: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn devices_are_found_in_their_order_wherever_they_stand() {
+        let dir = host(&["dev/ipmi10", "dev/ipmi2", "dev/ipmi", "dev/null"]);
+        let found = devices(dir.path());
+        let names: Vec<_> =
+            found.iter().map(|p| p.file_name().unwrap()).collect();
+        assert_eq!(names, ["ipmi2", "ipmi10"]);
+        let old = host(&["dev/ipmidev/0"]);
+        assert_eq!(devices(old.path()).len(), 1);
+        assert_eq!(local(host(&[]).path()).len(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_to_do() {
+        let firmware = "sys/firmware/dmi/entries/38-0/raw";
+        let (si, devintf) =
+            ("sys/module/ipmi_si/x", "sys/module/ipmi_devintf/x");
+        for (paths, next) in [
+            (vec![], None),
+            (vec![si], None),
+            (vec![firmware], Some("modprobe ipmi_si")),
+            (vec![firmware, si], Some("modprobe ipmi_devintf")),
+            (vec![firmware, si, devintf], Some("kernel's log")),
+            (vec!["sys/class/ipmi/ipmi0/dev"], Some("container")),
+        ] {
+            let dir = host(&paths);
+            match (missing(dir.path()), next) {
+                (Missing::Bmc(_), None) => {}
+                (Missing::Driver { next, .. }, Some(expected)) => {
+                    assert!(next.contains(expected), "{next}");
+                }
+                (other, _) => panic!("{paths:?}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Source `ipmi-sel`: the event log of a BMC, from where it was last read.
+//!
+//! Its position is the last record, as it stands in the log. A long log is
+//! read a piece at a time, and each piece is committed; records that were
+//! there before the agent ever was are history. While the BMC is silent the
+//! source is down: silence of a log that nobody reads is no health.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ipmi_sensor::{instance, is_there};
+use super::{Context, Counters, End, Failure};
+use crate::clock;
+use crate::decode::ipmi::sel::Stamp;
+use crate::decode::ipmi::sensor::Sensor;
+use crate::ipmi::Way;
+use crate::ipmi::events::{self, Found, Log, LogError, Mark, New};
+use crate::observation::bmc::Logged;
+use crate::observation::{Observation, Source};
+use crate::patterns::matcher::{Scratch, Taken};
+use crate::signal::{Health, Position, SourceId};
+use crate::time::Timestamp;
+
+/// Records in one piece: one commit, and a second of a slow BMC's time.
+const PIECE: usize = 32;
+
+/// Between two pieces: the sensors want their turn.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// How long the names of the sensors are waited for at the start.
+const NAMES_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether they are there.
+const NAMES_NAP: Duration = Duration::from_millis(200);
+
+/// A clock further off than this is not the time of events: it was never
+/// set, or to something else.
+const SKEW_MAX_SECONDS: i64 = 20 * 365 * 86_400;
+
+/// How the log of one BMC is read.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The BMC.
+    pub way: Way,
+    /// How often it is looked whether it has grown.
+    pub every: Duration,
+    /// The host's root, to tell why there is no BMC.
+    pub root: PathBuf,
+}
+
+impl Options {
+    /// The name under which this one's health and position are told.
+    pub fn id(&self) -> SourceId {
+        instance(Source::IpmiSel, &self.way)
+    }
+}
+
+/// Reads until told to stop.
+///
+/// # Errors
+/// The BMC may not be asked, or the ledger is gone.
+pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
+    if let Err(not_there) = is_there(&options.way, &options.root) {
+        return not_there.end();
+    }
+    let id = options.id();
+    if !await_names(options, context) {
+        return Ok(End::Stopped);
+    }
+    let mark = context.positions.get(&id);
+    let mark = mark.and_then(|p| serde_json::from_str::<Mark>(&p.0).ok());
+    let mut log = Log::new(mark);
+    loop {
+        let more = match look(options, &id, &mut log, context) {
+            Ok(more) => more,
+            Err(Trouble::Stopped) => return Ok(End::Stopped),
+            Err(Trouble::Failure(failure)) => return Err(failure),
+            Err(Trouble::Log(why)) => {
+                context.tell(&id, Health::Down(why))?;
+                false
+            }
+        };
+        if context.once && !more {
+            return Ok(End::Stopped);
+        }
+        let pause = if more { BETWEEN } else { options.every };
+        if context.stop.sleep(pause) {
+            return Ok(End::Stopped);
+        }
+        context.patterns.refresh();
+    }
+}
+
+/// Why a look came to nothing.
+enum Trouble {
+    Stopped,
+    Failure(Failure),
+    Log(String),
+}
+
+/// Waits until it is known what the BMC's sensors are called; false if told
+/// to stop.
+fn await_names(options: &Options, context: &Context) -> bool {
+    let end = clock::boot().plus(NAMES_PATIENCE);
+    let way = &options.way;
+    while clock::boot() < end {
+        let board = way.board.look();
+        let known = board.get(&way.name);
+        if known.is_some_and(|b| !b.known.is_empty() || b.why.is_some()) {
+            return true;
+        }
+        if context.stop.sleep(NAMES_NAP) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Reads one piece; says whether there is more.
+fn look(
+    options: &Options,
+    id: &SourceId,
+    log: &mut Log,
+    context: &mut Context,
+) -> Result<bool, Trouble> {
+    let way = &options.way;
+    let mut link = way.link(&context.stop);
+    let began = clock::boot();
+    let before = log.mark();
+    let read = link.with(|link| {
+        let (info, found) = log.look(link, PIECE)?;
+        let skew = match found.new.is_empty() {
+            true => None,
+            false => skew(events::clock(link)?),
+        };
+        Ok((info, found, skew))
+    });
+    let (info, found, skew) = read.map_err(|error: LogError| match error {
+        LogError::Transport(crate::ipmi::TransportError::Stopped) => {
+            Trouble::Stopped
+        }
+        other => {
+            // What was read and not told is read again.
+            *log = Log::new((before != Mark::default()).then_some(before));
+            Trouble::Log(other.to_string())
+        }
+    })?;
+    let took = clock::boot().since(began);
+    way.board.update(&way.name, |bmc| {
+        bmc.log = Some((info.entries, info.free));
+        bmc.log_pass = took;
+    });
+    let closed = |closed: super::Closed| Trouble::Failure(closed.into());
+    context.up(id).map_err(closed)?;
+    let known = way.board.look().remove(&way.name).unwrap_or_default().known;
+    take(options, id, &found, (skew, &known), log.mark(), context)
+        .map_err(Trouble::Failure)?;
+    Ok(found.more)
+}
+
+/// How far the BMC's clock is ahead of ours, if it can be the time at all.
+fn skew(bmc: Option<u32>) -> Option<i64> {
+    let ours = clock::now().wall.0 / 1_000_000;
+    let ahead = i64::from(bmc?) - ours;
+    (ahead.abs() < SKEW_MAX_SECONDS).then_some(ahead)
+}
+
+/// When an event happened by our clock, and whether that is a guess.
+fn time(stamp: Stamp, skew: Option<i64>, now: Timestamp) -> (Timestamp, bool) {
+    let (Stamp::At(seconds), Some(skew)) = (stamp, skew) else {
+        return (now, true);
+    };
+    let ours = (i64::from(seconds) - skew) * 1_000_000;
+    // Whole seconds: one that has just begun is not in the future.
+    (Timestamp(ours).min(now), ours > now.0 + 2_000_000)
+}
+
+fn take(
+    options: &Options,
+    id: &SourceId,
+    found: &Found,
+    (skew, known): (Option<i64>, &Arc<Vec<Sensor>>),
+    mark: Mark,
+    context: &mut Context,
+) -> Result<(), Failure> {
+    let now = clock::now().wall;
+    let counters = context.counters(id);
+    Counters::add(&counters.observations, found.new.len() as u64);
+    Counters::add(&counters.invalid, found.invalid);
+    counters.succeeded(now);
+    if found.begun_anew {
+        tracing::info!(
+            source = %id,
+            "the event log was cleared, or has overwritten what was read"
+        );
+    }
+    let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+    let way = &options.way;
+    for New { entry, history } in &found.new {
+        let (time, approximate) = time(entry.time, skew, now);
+        let mut logged = Logged::new(entry.clone(), sensor(entry, known));
+        logged.part = way.part(logged.part);
+        let fields = logged.fields(&way.name, *history);
+        let observation = Observation {
+            patterns: Source::IpmiSel,
+            time,
+            approximate,
+            injected: false,
+            fields: &fields,
+        };
+        let matcher = &context.patterns.set().matcher;
+        let taken = matcher.observe(&observation, &mut scratch, &mut out);
+        Counters::add(&counters.matches, u64::from(taken == Taken::Taken));
+    }
+    let position = serde_json::to_string(&mark).map(Position);
+    let position = position.expect("a mark has only text and numbers");
+    if context.positions.get(id) != Some(&position) || !out.is_empty() {
+        context.send(id, out, Some(position))?;
+    }
+    Ok(())
+}
+
+/// The sensor that an entry is about, if its record is known.
+fn sensor<'a>(
+    entry: &crate::decode::ipmi::sel::Entry,
+    known: &'a [Sensor],
+) -> Option<&'a Sensor> {
+    match &entry.body {
+        crate::decode::ipmi::sel::Body::Event(event) => {
+            known.iter().find(|sensor| sensor.key == event.key)
+        }
+        crate::decode::ipmi::sel::Body::Oem { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_an_event_is_ours_whatever_the_bmc_thinks() {
+        let now = Timestamp(1_700_000_000_000_000);
+        let at = |s: u32| Stamp::At(s);
+        let (ours, guess) = time(at(1_700_003_600), Some(7200), now);
+        assert_eq!((now.since(ours).as_secs(), guess), (3600, false));
+        let (ours, guess) = time(at(1_700_000_001), Some(0), now);
+        assert_eq!((ours, guess), (now, false));
+        for (stamp, skew) in [
+            (Stamp::None, Some(0)),
+            (Stamp::SinceStart(5), Some(0)),
+            (at(1), None),
+        ] {
+            assert_eq!(time(stamp, skew, now), (now, true));
+        }
+    }
+}
