@@ -187,6 +187,7 @@ fn every_metric_is_documented() {
     let source = concat!(
         include_str!("../agent/sinks/metrics.rs"),
         include_str!("../agent/sinks/metrics/cluster.rs"),
+        include_str!("../agent/sinks/metrics/ipmi.rs"),
     );
     let page = include_str!("../docs/metrics.md");
     let mut names = 0;
@@ -197,4 +198,17 @@ fn every_metric_is_documented() {
         }
     }
     assert!(names > 20, "{names} names found");
+}
+
+#[test]
+fn every_metric_with_the_exporters_name_is_documented() {
+    let source = include_str!("../agent/sinks/metrics/ipmi.rs");
+    let page = include_str!("../docs/ipmi.md");
+    let names = source.split('"').skip(1).step_by(2);
+    let names: Vec<&str> =
+        names.filter(|name| name.starts_with("ipmi_")).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "{name}");
+    }
 }

@@ -5,6 +5,7 @@
 mod agent;
 mod hardware;
 mod host;
+mod ipmi;
 mod tracepoints;
 
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ pub fn run(
     let mut checks = host::checks(&args.root);
     checks.extend(hardware::checks(&args.root));
     checks.push(tracepoints::check(&args.root));
+    checks.push(ipmi::check(global, &args.root));
     checks.extend(agent::checks(global, &args.root));
     let worst = checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok);
     if global.json {

@@ -58,6 +58,13 @@ pub struct Stamp {
     erased: u32,
 }
 
+impl Stamp {
+    /// How many records there are.
+    pub fn records(&self) -> u16 {
+        self.records
+    }
+}
+
 /// What there is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Repository {

@@ -28,7 +28,6 @@ pub fn checks(root: &Path) -> Vec<Check> {
     checks.push(journal(root));
     checks.push(log_files(root));
     checks.push(parts(root));
-    checks.push(later(root));
     checks
 }
 
@@ -328,19 +327,6 @@ fn log_files(root: &Path) -> Check {
         true => Check::ok(name, "none; the kernel log is read directly"),
         false => Check::ok(name, format!("{} exist", there.join(", "))),
     }
-}
-
-/// What the hardware offers beyond the kernel log; told as a fact only.
-fn later(root: &Path) -> Check {
-    let ras = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .into_iter()
-        .any(|dir| at(root, dir).join("events/ras").is_dir());
-    let ipmi = (0..4).any(|n| at(root, &format!("/dev/ipmi{n}")).exists());
-    let yes = |there| if there { "yes" } else { "no" };
-    Check::ok(
-        "not read yet",
-        format!("RAS trace events: {}; IPMI device: {}", yes(ras), yes(ipmi),),
-    )
 }
 
 #[cfg(test)]
