@@ -13,12 +13,14 @@
 //! state when it returns, not a backlog. The end of the agent changes nothing
 //! on the Node.
 
+pub mod budget;
 pub mod client;
 pub mod cluster;
 pub mod conditions;
 pub mod events;
 pub mod node;
 pub mod pace;
+pub mod quarantine;
 pub mod reporter;
 pub mod stream;
 pub mod teller;

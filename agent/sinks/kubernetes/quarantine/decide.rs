@@ -1,0 +1,283 @@
+//! What to do next about one Node: pure, from the Node as read, what the
+//! faults ask for, what is remembered, and the time.
+
+use super::super::cluster::Node;
+use super::mark::{self, Mark};
+use super::{
+    CLEAR, HOLD, IGNORE, Memory, OVERRIDDEN, Order, RESPECT, Rules, Standing,
+    Told, Want,
+};
+use crate::patterns::set::Quarantine;
+use crate::time::{Now, Timestamp};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long a reason after `;` may be; people read it in events.
+const REASON_MAX: usize = 256;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Nothing, until the Node, the faults or the time change.
+    Rest {
+        /// How the node stands.
+        standing: Standing,
+        /// When to look again at the latest.
+        again: Option<Duration>,
+    },
+    /// Ask the budget, then write this mark.
+    Mark {
+        /// The mark.
+        mark: Mark,
+        /// What the Node carries now.
+        old: Option<Mark>,
+        /// Whether the node counts as out already.
+        free: bool,
+    },
+    /// Send this patch; it needs no leave.
+    Patch {
+        /// The body.
+        body: Value,
+        /// What has happened when it is done.
+        told: Option<Told>,
+        /// Whether it is a release.
+        release: bool,
+    },
+    /// Have a person's order carried out, then report it as answered.
+    Obey(Order),
+}
+
+/// Decides. `memory` is brought up to date with what the Node shows.
+pub fn decide(
+    node: &Node,
+    want: Option<&Want>,
+    memory: &mut Memory,
+    now: Now,
+    rules: &Rules,
+) -> Action {
+    if memory.uid != node.metadata.uid {
+        let uid = node.metadata.uid.clone();
+        let orphaned = memory.uid.is_empty() && Mark::read(node).is_some();
+        *memory = Memory { uid, orphaned, ..Memory::default() };
+    }
+    if let Some(action) = orders(node, memory) {
+        return action;
+    }
+    let ignored = ignored(node, now.wall);
+    let wanted = want.filter(|_| ignored.is_none());
+    let case = Case { node, memory, now, rules, ignored };
+    match Mark::read(node) {
+        Some(mark) if mark.is_in_force(node) => case.marked(mark, wanted),
+        Some(mark) => case.taken_off(Some(mark), wanted),
+        None => case.unmarked(wanted),
+    }
+}
+
+/// A person's `clear`.
+fn orders(node: &Node, memory: &mut Memory) -> Option<Action> {
+    let Some(text) = node.annotation(CLEAR) else {
+        memory.answered = None;
+        return None;
+    };
+    if memory.answered.as_deref() == Some(text) {
+        let body = mark::drop_annotation(node, CLEAR);
+        return Some(Action::Patch { body, told: None, release: false });
+    }
+    let (what, reason) = text.split_once(';').unwrap_or((text, ""));
+    let mut reason = reason.trim().to_owned();
+    reason.truncate(reason.floor_char_boundary(REASON_MAX));
+    let what = what.trim().to_owned();
+    Some(Action::Obey(Order { what, reason, text: text.to_owned() }))
+}
+
+/// Whether a person said to ignore the node, and until when.
+fn ignored(node: &Node, now: Timestamp) -> Option<Option<Timestamp>> {
+    let text = node.annotation(IGNORE)?;
+    if text.trim() == "false" {
+        return None;
+    }
+    let word = text.split(';').next().unwrap_or_default().trim();
+    // What is no time is a reason: the safe reading is to ignore for good.
+    let until = word.parse::<jiff::Timestamp>().ok();
+    let until = until.map(|t| Timestamp(t.as_microsecond()));
+    until.is_none_or(|until| now < until).then_some(until)
+}
+
+fn held(node: &Node) -> bool {
+    node.annotation(HOLD).is_some_and(|text| text.trim() != "false")
+}
+
+/// Everything a decision looks at.
+struct Case<'a> {
+    node: &'a Node,
+    memory: &'a mut Memory,
+    now: Now,
+    rules: &'a Rules,
+    ignored: Option<Option<Timestamp>>,
+}
+
+impl Case<'_> {
+    fn rest(&self, standing: Standing, again: Option<Duration>) -> Action {
+        Action::Rest { standing, again }
+    }
+
+    /// Our mark is there and in force.
+    fn marked(self, old: Mark, want: Option<&Want>) -> Action {
+        let version = self.node.metadata.resource_version.clone();
+        // A release that was sent at another version can't come true.
+        if self.memory.releasing.as_ref() != Some(&version) {
+            self.memory.releasing = None;
+        }
+        self.memory.marked_at = Some(version.clone());
+        let Some(want) = want else { return self.over(old, version) };
+        self.memory.well_since = None;
+        self.memory.orphaned = false;
+        let how = self.how(want);
+        let new = mark::mark(want, how, self.node, Some(&old), self.now.wall);
+        if new.is_written(self.node) {
+            return self.rest(Standing::Quarantined(how), None);
+        }
+        let needs_leave =
+            how == Quarantine::Evict && old.how != Quarantine::Evict;
+        if needs_leave {
+            return Action::Mark { mark: new, old: Some(old), free: true };
+        }
+        let words = want.words.clone();
+        Action::Patch {
+            body: new.patch(self.node, Some(&old)),
+            told: Some(Told::Changed { how, words }),
+            release: false,
+        }
+    }
+
+    /// What the agent may do of what is asked.
+    fn how(&self, want: &Want) -> Quarantine {
+        match want.how {
+            Quarantine::Evict if !self.rules.evict => Quarantine::Taint,
+            how => how,
+        }
+    }
+
+    /// Nothing asks for our mark any more.
+    fn over(self, old: Mark, version: String) -> Action {
+        if held(self.node) {
+            return self.rest(Standing::Held, None);
+        }
+        if self.memory.orphaned && self.ignored.is_none() {
+            return self.rest(Standing::Orphaned, None);
+        }
+        let since = *self.memory.well_since.get_or_insert(self.now.boot);
+        let due = since.plus(match self.ignored {
+            Some(_) => Duration::ZERO,
+            None => self.rules.release_after,
+        });
+        if self.now.boot < due {
+            let again = Some(due.since(self.now.boot));
+            return self.rest(Standing::Releasing, again);
+        }
+        self.memory.releasing = Some(version);
+        Action::Patch {
+            body: mark::unmark(self.node, Some(&old), None),
+            told: Some(Told::Released),
+            release: true,
+        }
+    }
+
+    /// Somebody else took off what the mark says was done.
+    fn taken_off(self, mark: Option<Mark>, want: Option<&Want>) -> Action {
+        self.memory.marked_at = None;
+        self.memory.releasing = None;
+        self.memory.well_since = None;
+        let noted = want.map(|_| self.now.wall);
+        let until = self.now.wall.plus(RESPECT);
+        Action::Patch {
+            body: mark::unmark(self.node, mark.as_ref(), noted),
+            told: Some(
+                noted.map_or(Told::Released, |_| Told::Overridden(until)),
+            ),
+            release: true,
+        }
+    }
+
+    /// No mark of ours is there.
+    fn unmarked(self, want: Option<&Want>) -> Action {
+        if let Some(at) = &self.memory.marked_at {
+            let own = self.memory.releasing.as_ref() == Some(at);
+            if !own && mark::has_taint(self.node) {
+                // Somebody took the notes away, the taint is ours still.
+                if let Some(want) = want {
+                    return self.rewrite(want);
+                }
+            } else if !own && want.is_some() {
+                return self.taken_off(None, want);
+            }
+            self.memory.marked_at = None;
+        }
+        self.memory.releasing = None;
+        self.memory.well_since = None;
+        let Some(want) = want else { return self.nothing_wanted() };
+        if let Some(until) = self.respected(want) {
+            let again = Some(until.since(self.now.wall));
+            return self.rest(Standing::Overridden(until), again);
+        }
+        // A taint first, whatever is asked: to evict needs leave of its own.
+        let how = match self.how(want) {
+            Quarantine::Evict => Quarantine::Taint,
+            how => how,
+        };
+        let row = self.node.row(None);
+        Action::Mark {
+            mark: mark::mark(want, how, self.node, None, self.now.wall),
+            old: None,
+            free: row.is_out() || row.retired,
+        }
+    }
+
+    fn rewrite(self, want: &Want) -> Action {
+        let how = match self.how(want) {
+            Quarantine::Evict => Quarantine::Taint,
+            how => how,
+        };
+        let new = mark::mark(want, how, self.node, None, self.now.wall);
+        let words = want.words.clone();
+        Action::Patch {
+            body: new.patch(self.node, None),
+            told: Some(Told::Changed { how, words }),
+            release: false,
+        }
+    }
+
+    /// Until when somebody else's release holds against this want.
+    fn respected(&self, want: &Want) -> Option<Timestamp> {
+        let text = self.node.annotation(OVERRIDDEN)?;
+        let at = text.trim().parse::<jiff::Timestamp>().ok()?;
+        let at = Timestamp(at.as_microsecond());
+        let until = at.plus(RESPECT);
+        // Written to the second: evidence of that second is not new.
+        let second = Duration::from_secs(1);
+        let news = want.fatal_seen.is_some_and(|seen| seen >= at.plus(second));
+        // A time ahead of the clock can't be one that this agent wrote.
+        let sane = at <= self.now.wall.plus(second);
+        (!news && sane && self.now.wall < until).then_some(until)
+    }
+
+    fn nothing_wanted(self) -> Action {
+        let stale = mark::has_signs(self.node)
+            || (self.ignored.is_none()
+                && self.node.annotation(OVERRIDDEN).is_some());
+        if stale {
+            return Action::Patch {
+                body: mark::unmark(self.node, None, None),
+                told: None,
+                release: true,
+            };
+        }
+        match self.ignored {
+            None => self.rest(Standing::Free, None),
+            Some(until) => {
+                let again = until.map(|t| t.since(self.now.wall));
+                self.rest(Standing::Ignored(until), again)
+            }
+        }
+    }
+}

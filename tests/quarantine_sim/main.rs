@@ -1,0 +1,134 @@
+//! Races of many agents for one budget, by simulation: the real quarantine
+//! code of every agent, one linearizable API server in memory that checks
+//! after each change that nothing is out that may not be, virtual time, and
+//! everything that can go wrong between an agent and the server.
+//!
+//! `cargo test --test quarantine_sim` runs 1,000 agents; ten thousand take
+//! minutes: `cargo test --profile fast --test quarantine_sim -- --ignored
+//! --nocapture`.
+#![cfg(feature = "kubernetes")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod agents;
+mod virtual_time;
+mod wire;
+mod world;
+
+use std::time::Duration;
+
+use agents::{Play, Story};
+use wire::{Broken, Chaos};
+
+/// Everything at once, often: about one request in 25 meets something.
+const ROUGH: Chaos = Chaos {
+    refused: 15_000,
+    lost_answer: 8_000,
+    late: 8_000,
+    stall: 3_000,
+    crash: 3_000,
+};
+
+const LIMITS: &str = "
+cluster: { nodes: 60, share: 5 %, new: 20 in 10m, fatal: 20 % }
+poolLabel: example.com/pool
+pools: { '*': { share: 10 % } }
+correlation: { off: true }
+";
+
+fn story(nodes: usize) -> Story {
+    Story { nodes, limits: LIMITS, chaos: ROUGH, ..Story::default() }
+}
+
+#[test]
+fn a_thousand_agents_never_take_out_more_than_the_budget() {
+    let play = Play::act(story(1000));
+    play.print("1,000 agents, rough");
+    play.assert_safe();
+    play.assert_returned();
+    // Not vacuous: the budget was used to its end.
+    assert_eq!(play.most_out(), 50);
+}
+
+#[test]
+fn without_trouble_the_budget_is_filled_and_everything_returns() {
+    let play = Play::act(Story { chaos: Chaos::default(), ..story(300) });
+    play.print("300 agents, smooth");
+    play.assert_safe();
+    play.assert_returned();
+    assert_eq!(play.most_out(), 15);
+}
+
+#[test]
+fn what_others_took_out_is_counted() {
+    let play = Play::act(Story { others_out: 10, ..story(400) });
+    play.print("400 agents, 10 nodes out already");
+    play.assert_safe();
+    play.assert_returned();
+    assert_eq!(play.most_out(), 20);
+}
+
+#[test]
+fn the_last_node_of_a_pool_that_takes_work_stays() {
+    let limits = "
+cluster: { nodes: 100 }
+poolLabel: example.com/pool
+correlation: { off: true }
+";
+    let all = Story { nodes: 40, pools: 8, failing: 100, limits, ..story(40) };
+    let play = Play::act(all);
+    play.assert_safe();
+    play.assert_returned();
+    assert_eq!(play.most_out(), 32);
+}
+
+/// Half of all requests arrive late or never, all nodes fail at once, and
+/// nothing but the number limits them.
+fn storm() -> Story {
+    let limits = "cluster: { nodes: 15 }\ncorrelation: { off: true }";
+    let chaos = Chaos { late: 300_000, stall: 50_000, ..ROUGH };
+    let within = Duration::from_millis(500);
+    Story { limits, chaos, within, failing: 60, ..story(200) }
+}
+
+#[test]
+fn in_a_storm_of_late_requests_the_budget_holds() {
+    let seldom = Duration::from_secs(7200);
+    for (seed, touched) in [(1, storm().touched), (2, seldom), (3, seldom)] {
+        let play = Play::act(Story { seed, touched, ..storm() });
+        play.print("200 agents, storm");
+        play.assert_safe();
+        play.assert_left_nothing();
+        assert_eq!(play.most_out(), 15);
+    }
+}
+
+#[test]
+fn a_patch_without_its_version_breaks_the_budget_and_is_noticed() {
+    let broken = Story { broken: Broken::NoFence, ..storm() };
+    assert!(!Play::act(broken).violations().is_empty());
+}
+
+#[test]
+fn a_grant_that_ends_by_the_clock_breaks_the_budget_and_is_noticed() {
+    // Nodes that nobody touches: else their versions move on in time.
+    let touched = Duration::from_secs(7200);
+    let broken = Broken::GrantsExpire;
+    let broken = Story { broken, touched, ..storm() };
+    assert!(!Play::act(broken).violations().is_empty());
+}
+
+#[test]
+fn a_lease_without_versions_breaks_the_budget_and_is_noticed() {
+    let broken = Story { compares: false, ..storm() };
+    assert!(!Play::act(broken).violations().is_empty());
+}
+
+#[test]
+#[ignore = "takes minutes; see the top of this file"]
+fn ten_thousand_agents_never_take_out_more_than_the_budget() {
+    let play = Play::act(story(10_000));
+    play.print("10,000 agents, rough");
+    play.assert_safe();
+    play.assert_returned();
+    assert_eq!(play.most_out(), 60);
+}
