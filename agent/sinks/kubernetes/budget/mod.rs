@@ -17,5 +17,7 @@ pub mod limits;
 mod queue;
 pub mod reason;
 pub mod register;
+#[cfg(test)]
+mod tests;
 pub mod tidy;
 pub mod window;

@@ -10,6 +10,8 @@ pub mod driver;
 mod leave;
 pub mod mark;
 mod pauses;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
