@@ -105,7 +105,7 @@ fn run_logged(
 ) -> Result<(), Error> {
     let (sender, queue) = queue();
     let (mut keeper, shared, patterns) = assemble(config, &sender)?;
-    let cluster = cluster::join(config, &mut keeper)?;
+    let cluster = cluster::join(config, &mut keeper, &sender)?;
     let socket = serve(config, &keeper, &shared, log, cluster)?;
     let hash = keeper.ledger.patterns().hash;
     let look = patterns.watch(hash, sender.clone()).map_err(start_error)?;

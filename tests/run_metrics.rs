@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use faultline::ledger::fault::{Fault, FaultKey, Phase};
 use faultline::ledger::{Change, ChangeKind};
-use faultline::sinks::counts::Shown;
+use faultline::patterns::set::Severity;
+use faultline::sinks::counts::{Shown, Standing};
 use faultline::sinks::metrics::{FAULTS_MAX, Metrics, Scrape, SourceCounts};
 use faultline::store::Status;
 use faultline::time::Timestamp;
@@ -68,6 +69,11 @@ fn full_page() -> String {
             written: Timestamp(1_700_000_000_000_000),
             events: 5,
             events_dropped: 6,
+            standing: Some(Standing {
+                word: "waiting",
+                severity: Some(Severity::Fatal),
+                since: Timestamp(1_700_000_000_000_000),
+            }),
         }),
     };
     metrics.page(&scrape);
@@ -150,7 +156,7 @@ fn a_fault_has_one_series_whatever_its_severity_becomes() {
     let metrics = Metrics::new();
     let mut fault = fault("disk/sda", Phase::Active);
     show(&metrics, &fault);
-    fault.severity = faultline::patterns::set::Severity::Fatal;
+    fault.severity = Severity::Fatal;
     show(&metrics, &fault);
     let all = series(&metrics);
     assert_eq!(all.len(), 1, "{all:?}");

@@ -50,6 +50,13 @@ pub struct Kubernetes {
     /// How long a source may be unreadable before the conditions that it
     /// serves become Unknown.
     pub unknown_after: Every,
+    /// How long all faults must have been over before the quarantine is taken
+    /// off the node.
+    pub release_after: Every,
+    /// Whether a pattern may evict what runs on the node (a NoExecute taint);
+    /// where it may not, `quarantine: evict` is a NoSchedule taint. The limits
+    /// on the Lease must allow it too.
+    pub evict: bool,
 }
 
 impl Default for Kubernetes {
@@ -60,6 +67,8 @@ impl Default for Kubernetes {
             namespace: "faultline".into(),
             lease: "faultline-budget".into(),
             unknown_after: Every(Duration::from_secs(60)),
+            release_after: Every(Duration::from_secs(600)),
+            evict: false,
         }
     }
 }

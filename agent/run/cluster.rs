@@ -3,15 +3,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use super::Error;
 use super::keeper::Keeper;
-use crate::config::{Config, Use};
+use crate::config::{Config, Mode, Use};
+use crate::queue::Message;
 use crate::sinks::board::Board;
 use crate::sinks::counts::Counts;
 use crate::sinks::http::Beside;
 use crate::sinks::kubernetes::Sink;
 use crate::sinks::kubernetes::client::{Access, Client, Names, is_name};
+use crate::sinks::kubernetes::quarantine::Rules;
 
 /// Where a pod finds its service account's token.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -52,6 +55,7 @@ pub fn access(config: &Config) -> Result<Access, String> {
 pub(super) fn join(
     config: &Config,
     keeper: &mut Keeper,
+    ledger: &SyncSender<Message>,
 ) -> Result<Option<Joined>, Error> {
     let access = match access(config) {
         Ok(access) => access,
@@ -89,6 +93,12 @@ pub(super) fn join(
         record: keeper.record.clone(),
         counts: Arc::clone(&counts),
         grace: config.kubernetes.unknown_after.0,
+        rules: Rules {
+            enforce: config.mode == Mode::Enforce,
+            release_after: config.kubernetes.release_after.0,
+            evict: config.kubernetes.evict,
+        },
+        ledger: ledger.clone(),
     };
     let task: Beside = Box::new(move || Box::pin(sink.run()));
     Ok(Some(Joined { counts, task }))

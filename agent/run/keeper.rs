@@ -352,6 +352,9 @@ impl Keeper {
     fn collect(&mut self, now: Now) {
         for (key, fault) in self.ledger.take_dirty(now) {
             self.metrics.fault(&key, fault.as_ref());
+            if let (Some(board), Some(fault)) = (&mut self.board, &fault) {
+                board.evidence(fault);
+            }
             self.pending.faults.insert(key, fault);
         }
     }

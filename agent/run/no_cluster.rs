@@ -1,10 +1,12 @@
 //! The agent without the feature `kubernetes`: there is never a cluster.
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use super::Error;
 use super::keeper::Keeper;
 use crate::config::{Config, Use};
+use crate::queue::Message;
 use crate::sinks::counts::Counts;
 use crate::sinks::http::Beside;
 
@@ -23,6 +25,7 @@ pub struct Joined {
 pub(super) fn join(
     config: &Config,
     _: &mut Keeper,
+    _: &SyncSender<Message>,
 ) -> Result<Option<Joined>, Error> {
     let wanted = &config.kubernetes;
     let asked = !wanted.kubeconfig.as_os_str().is_empty();

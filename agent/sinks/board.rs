@@ -4,19 +4,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::ledger::desired::Desired;
+use crate::ledger::fault::Fault;
 use crate::ledger::{Change, Ledger};
 use crate::observation::Source;
-use crate::patterns::set::{PatternSet, Severity, Stage};
+use crate::patterns::set::{PatternSet, Quarantine, Severity, Stage};
 use crate::signal::{Health, SourceId};
 use crate::sinks::counts::Counts;
+#[cfg(feature = "kubernetes")]
+use crate::sinks::kubernetes::quarantine::Want;
+use crate::time::Timestamp;
 
 /// Changes that wait for a sink. A burst of faults on every part of a large
 /// node fits; what does not is counted, and the state is told anyway.
 const CHANGES_MAX: usize = 512;
+
+/// How often new evidence of a fatal fault is shown: somebody who took the
+/// quarantine off learns within this time that the fault goes on.
+const EVIDENCE: Duration = Duration::from_secs(10);
 
 /// The condition types there can be here, each with the sources that its
 /// patterns take.
@@ -27,6 +36,9 @@ pub type Groups = BTreeMap<Arc<str>, BTreeSet<Source>>;
 pub struct Notice {
     /// What the faults make of the node.
     pub desired: Desired,
+    /// The quarantine that they ask for.
+    #[cfg(feature = "kubernetes")]
+    pub want: Option<Want>,
     /// The condition types.
     pub groups: Arc<Groups>,
     /// Each source's health; `None` until it has told.
@@ -62,6 +74,8 @@ pub struct Board {
     stale: bool,
     /// Whether all that was to be waited for is there.
     complete: bool,
+    /// When a fatal fault was last seen, as it was shown.
+    fatal_seen: Timestamp,
     counts: Arc<Counts>,
 }
 
@@ -86,6 +100,7 @@ impl Board {
             mode,
             stale: true,
             complete: false,
+            fatal_seen: Timestamp::default(),
             counts,
         };
         (board, Reader { notice: notices, changes })
@@ -99,6 +114,15 @@ impl Board {
         {
             self.counts.events_dropped(1);
         }
+    }
+
+    /// A row of the ledger changed: new evidence of a fatal fault is news,
+    /// though nothing else about it is.
+    pub fn evidence(&mut self, fault: &Fault) {
+        let late = self.fatal_seen.plus(EVIDENCE);
+        self.stale |= fault.severity == Severity::Fatal
+            && fault.quarantine > Quarantine::None
+            && fault.last_seen >= late;
     }
 
     /// The next notice may differ from the last.
@@ -127,8 +151,18 @@ impl Board {
         if !std::mem::take(&mut self.stale) {
             return;
         }
+        let desired = crate::ledger::desired::desired(ledger.faults());
+        #[cfg(feature = "kubernetes")]
+        let want = Want::of(&desired, ledger.faults());
+        #[cfg(feature = "kubernetes")]
+        {
+            let seen = want.as_ref().and_then(|want| want.fatal_seen);
+            self.fatal_seen = seen.unwrap_or_default();
+        }
         let notice = Notice {
-            desired: crate::ledger::desired::desired(ledger.faults()),
+            desired,
+            #[cfg(feature = "kubernetes")]
+            want,
             groups: Arc::clone(&self.groups),
             health: health.clone(),
             complete: self.complete,

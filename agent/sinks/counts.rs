@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use crate::patterns::set::Severity;
 use crate::time::Timestamp;
 
 /// Pairs of verb and code with a count of their own: six verbs and the codes
@@ -18,6 +19,18 @@ pub struct Counts {
     written: AtomicI64,
     events: AtomicU64,
     events_dropped: AtomicU64,
+    standing: Mutex<Option<Standing>>,
+}
+
+/// How this node stands with quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// In a word.
+    pub word: &'static str,
+    /// The severity of the worst fault that asks.
+    pub severity: Option<Severity>,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The counters at one moment.
@@ -33,6 +46,8 @@ pub struct Shown {
     pub events: u64,
     /// Changes that no Event tells.
     pub events_dropped: u64,
+    /// How this node stands with quarantine; `None` before that is known.
+    pub standing: Option<Standing>,
 }
 
 impl Counts {
@@ -71,6 +86,22 @@ impl Counts {
         self.events_dropped.fetch_add(changes as u64, Relaxed);
     }
 
+    /// Notes how this node stands with quarantine.
+    pub fn standing(
+        &self,
+        word: &'static str,
+        severity: Option<Severity>,
+        now: Timestamp,
+    ) {
+        let mut held =
+            self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = held
+            .as_ref()
+            .filter(|held| held.word == word && held.severity == severity);
+        let since = same.map_or(now, |held| held.since);
+        *held = Some(Standing { word, severity, since });
+    }
+
     /// The counters now.
     pub fn show(&self) -> Shown {
         let all = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +112,11 @@ impl Counts {
             written: Timestamp(self.written.load(Relaxed)),
             events: self.events.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
+            standing: self
+                .standing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         }
     }
 }

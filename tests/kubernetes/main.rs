@@ -7,6 +7,8 @@ mod conditions;
 #[path = "../kube/mod.rs"]
 mod kube;
 mod outage;
+mod quarantine;
+mod race;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../run_agent/support.rs"]
 mod support;

@@ -14,6 +14,14 @@ pub const NODE: &str = "testnode";
 pub struct World {
     dir: tempfile::TempDir,
     pub agent: Agent,
+    how: How,
+}
+
+/// What the agent is configured to do.
+#[derive(Clone, Copy)]
+enum How {
+    Report,
+    Enforce,
 }
 
 impl World {
@@ -24,10 +32,19 @@ impl World {
 
     /// The same, with another way to the API server.
     pub fn with(kubeconfig: &Path) -> World {
+        World::new(kubeconfig, How::Report)
+    }
+
+    /// Starts an agent that quarantines; its Lease is in `default`.
+    pub fn enforce(cluster: &Cluster) -> World {
+        World::new(&cluster.kubeconfig(), How::Enforce)
+    }
+
+    fn new(kubeconfig: &Path, how: How) -> World {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("kern.log"), "").unwrap();
-        let agent = launch(dir.path(), kubeconfig);
-        let world = World { dir, agent };
+        let agent = launch(dir.path(), kubeconfig, how);
+        let world = World { dir, agent, how };
         world.connected();
         world
     }
@@ -38,10 +55,10 @@ impl World {
 
     /// Ends the agent and starts it again.
     pub fn restart(self, kubeconfig: &Path) -> World {
-        let World { dir, agent } = self;
+        let World { dir, agent, how } = self;
         assert_eq!(agent.stop(), Some(0));
-        let agent = launch(dir.path(), kubeconfig);
-        let world = World { dir, agent };
+        let agent = launch(dir.path(), kubeconfig, how);
+        let world = World { dir, agent, how };
         world.connected();
         world
     }
@@ -50,8 +67,9 @@ impl World {
     pub fn crash(mut self, kubeconfig: &Path) -> World {
         self.agent.child.kill().unwrap();
         self.agent.child.wait().unwrap();
-        let agent = launch(self.dir.path(), kubeconfig);
-        let world = World { dir: self.dir, agent };
+        let how = self.how;
+        let agent = launch(self.dir.path(), kubeconfig, how);
+        let world = World { dir: self.dir, agent, how };
         world.connected();
         world
     }
@@ -68,11 +86,23 @@ impl World {
 
     /// The kernel tells of an uncorrected error on a DIMM.
     pub fn dimm_fails(&self, dimm: usize) {
+        self.dimm_failed_at("Jan  1 00:00:00", dimm);
+    }
+
+    /// The same, just now.
+    pub fn dimm_fails_now(&self, dimm: usize) {
+        let now = faultline::clock::now().wall.0;
+        let now = jiff::Timestamp::from_microsecond(now).unwrap();
+        let now = now.to_zoned(jiff::tz::TimeZone::system());
+        self.dimm_failed_at(&now.strftime("%b %e %H:%M:%S").to_string(), dimm);
+    }
+
+    fn dimm_failed_at(&self, time: &str, dimm: usize) {
         let path = self.path("kern.log");
         let mut log = File::options().append(true).open(path).unwrap();
         writeln!(
             log,
-            "Jan  1 00:00:00 h kernel: EDAC MC0: 1 UE memory read error on \
+            "{time} h kernel: EDAC MC0: 1 UE memory read error on \
              CPU_SrcID#0_MC#0_Chan#1_DIMM#{dimm} (channel:1 slot:0 \
              page:0x1f8f8 offset:0x40 grain:32)"
         )
@@ -104,9 +134,13 @@ impl World {
     }
 }
 
-fn launch(dir: &Path, kubeconfig: &Path) -> Agent {
+fn launch(dir: &Path, kubeconfig: &Path, how: How) -> Agent {
+    let (mode, more) = match how {
+        How::Report => ("report", ""),
+        How::Enforce => ("enforce", ", namespace: default, release_after: 1s"),
+    };
     let more = format!(
-        "kubernetes: {{ kubeconfig: {} }}\n\
+        "mode: {mode}\nkubernetes: {{ kubeconfig: {}{more} }}\n\
          log: {{ format: text }}\n\
          sources:\n  kmsg: {{ enabled: false }}\n  \
          journal: {{ enabled: false }}\n  mce: {{ enabled: false }}\n  \

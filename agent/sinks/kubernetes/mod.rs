@@ -3,8 +3,8 @@
 //!
 //! `cluster` names the few requests that quarantine and budget need, and
 //! `client` makes them; `node` follows the own Node, `reporter` keeps its
-//! conditions (`conditions` says what they should be), `teller` sends Events
-//! (`events` says what they tell). What decides is pure and stands beside
+//! conditions (`conditions` says what they should be), `quarantine` marks it
+//! within the `budget`, `teller` sends Events (`events` says what they tell). What decides is pure and stands beside
 //! what acts. No decision here trusts a clock of this machine for what
 //! several nodes share.
 //!
@@ -26,6 +26,7 @@ pub mod stream;
 pub mod teller;
 
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -33,9 +34,12 @@ use tokio::sync::mpsc;
 use super::board::Reader;
 use super::counts::Counts;
 use super::record::Record;
+use crate::queue::Message;
 use client::Client;
 use events::{Tale, WAITING_MAX};
 use node::Held;
+use quarantine::Rules;
+use quarantine::task::Task;
 use reporter::Reporter;
 use teller::{Tales, hand};
 
@@ -56,17 +60,33 @@ pub struct Sink {
     pub counts: Arc<Counts>,
     /// How long a source may be unreadable before conditions are Unknown.
     pub grace: Duration,
+    /// What quarantine may do here.
+    pub rules: Rules,
+    /// The way to the ledger's owner, for a person's orders.
+    pub ledger: SyncSender<Message>,
 }
 
 impl Sink {
     /// Works until the agent ends.
     pub async fn run(self) {
-        let Sink { client, reader, record, counts, grace } = self;
+        let Sink { client, reader, record, counts, grace, rules, ledger } =
+            self;
         let held = Held::default();
         let (tales, told) = mpsc::channel(WAITING_MAX);
+        let quarantine = Task {
+            client: &client,
+            held: &held,
+            record: &record,
+            counts: &counts,
+            tales: tales.clone(),
+            ledger,
+            rules,
+        };
+        let notices = reader.notice.clone();
         let reporter = Reporter::new(&client, &held, &counts, &record, grace);
         tokio::join!(
             node::follow(&client, &held, &counts),
+            quarantine.run(notices, held.watch()),
             reporter.run(reader.notice, held.watch()),
             teller::tell(&client, &held, &counts, told),
             changes(reader.changes, tales, Arc::clone(&counts)),

@@ -2,9 +2,10 @@
 //! first page that has something to tell, so that a host outside of any
 //! cluster shows none.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{Maker, raise};
+use crate::patterns::set::Severity;
 use crate::sinks::counts::Shown;
 
 /// The metrics.
@@ -15,6 +16,7 @@ pub(super) struct ClusterMetrics {
     written: IntGauge,
     events: IntCounter,
     events_dropped: IntCounter,
+    quarantine: IntGaugeVec,
 }
 
 impl ClusterMetrics {
@@ -44,6 +46,14 @@ impl ClusterMetrics {
                 "Changes of faults that no Event tells: too many waited, or \
                  the API server refused it.",
             ),
+            quarantine: maker.gauges(
+                "faultline_quarantine_since_timestamp_seconds",
+                "Since when the node stands so with quarantine, and the \
+                 severity of the worst fault that asks for it: `free`, \
+                 `quarantined`, `releasing`, `held`, `orphaned`, `waiting` \
+                 (denied), `ignored`, `overridden` or `unknown`.",
+                &["standing", "severity"],
+            ),
         }
     }
 
@@ -60,5 +70,12 @@ impl ClusterMetrics {
         self.written.set(shown.written.0 / 1_000_000);
         raise(&self.events, shown.events);
         raise(&self.events_dropped, shown.events_dropped);
+        self.quarantine.reset();
+        if let Some(standing) = &shown.standing {
+            let severity = standing.severity.map_or("none", Severity::word);
+            let labels = [standing.word, severity];
+            let since = standing.since.0 / 1_000_000;
+            self.quarantine.with_label_values(&labels).set(since);
+        }
     }
 }

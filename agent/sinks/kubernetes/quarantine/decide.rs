@@ -64,7 +64,7 @@ pub fn decide(
         return action;
     }
     let ignored = ignored(node, now.wall);
-    let wanted = want.filter(|_| ignored.is_none());
+    let wanted = want.filter(|_| ignored.is_none() && rules.enforce);
     let case = Case { node, memory, now, rules, ignored };
     match Mark::read(node) {
         Some(mark) if mark.is_in_force(node) => case.marked(mark, wanted),

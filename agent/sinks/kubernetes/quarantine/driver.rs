@@ -82,7 +82,10 @@ impl Driver {
             memory,
             pauses: Pauses::new(seed),
             unused: false,
-            look: Look::Once,
+            look: match rules.enforce {
+                true => Look::Once,
+                false => Look::Never,
+            },
             told: Vec::new(),
         }
     }
@@ -262,8 +265,9 @@ impl Driver {
         };
         let lease = match cluster.lease().await {
             Ok(lease) => lease,
-            Err(ApiError::NotFound) => return None,
-            Err(_) => return later(self),
+            // What may not be read can't be put right either.
+            Err(ApiError::NotFound | ApiError::Denied(_)) => return None,
+            Err(error) => return Some(self.pauses.failed(&error)),
         };
         // After the Lease, so that it is read at its grant's version or a
         // later one.

@@ -10,6 +10,7 @@ pub mod driver;
 mod leave;
 pub mod mark;
 mod pauses;
+pub mod task;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,9 @@ pub const FAULT_TEXT_MAX: usize = 160;
 /// What the settings of this agent say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
+    /// Whether this agent quarantines at all (`mode: enforce`); where it does
+    /// not, it only takes off what it once put on.
+    pub enforce: bool,
     /// How long all faults must have been over before the node is released.
     pub release_after: Duration,
     /// Whether `evict` may be more than a NoSchedule taint.
@@ -59,7 +63,8 @@ impl Default for Rules {
     /// Ten minutes: a fault that comes back by then does not make a node
     /// that flaps.
     fn default() -> Rules {
-        Rules { release_after: Duration::from_secs(600), evict: false }
+        let release_after = Duration::from_secs(600);
+        Rules { enforce: true, release_after, evict: false }
     }
 }
 

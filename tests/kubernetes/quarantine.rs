@@ -1,0 +1,197 @@
+//! The agent takes its own node out of service and puts it back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::kube::{Cluster, MERGE, on_each_server};
+use super::world::{NODE, World};
+
+const PATH: &str = "/api/v1/nodes/testnode";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/default/leases/faultline-budget";
+const KEY: &str = "faultline.dev/quarantine";
+
+/// The Lease with its limits, and some more nodes.
+pub fn budget(c: &Cluster, limits: &str, others: usize) {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "faultline-budget",
+                      "annotations": { "faultline.dev/limits": limits } },
+    });
+    let (path, _) = LEASE.rsplit_once('/').unwrap();
+    c.create(path, &lease);
+    for i in 0..others {
+        c.create_node(&format!("other-{i}"), json!({}));
+    }
+}
+
+fn taints(c: &Cluster) -> Vec<Value> {
+    let node = c.get(PATH);
+    node["spec"]["taints"].as_array().cloned().unwrap_or_default()
+}
+
+fn is_tainted(c: &Cluster) -> bool {
+    taints(c).iter().any(|taint| taint["key"] == KEY)
+}
+
+fn entry(c: &Cluster) -> Value {
+    let lease = c.get(LEASE);
+    let text = &lease["metadata"]["annotations"]["testnode/faultline"];
+    serde_json::from_str(text.as_str().unwrap_or("null")).unwrap()
+}
+
+/// Whether an Event tells this, alone or among several.
+fn told(c: &Cluster, what: &str) -> bool {
+    c.events(NODE).iter().any(|event| {
+        let note = event["note"].as_str().unwrap_or_default();
+        event["action"] == *what || note.contains(what)
+    })
+}
+
+#[test]
+fn a_fatal_fault_taints_the_node_and_its_proof_takes_the_taint_off() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        let other = json!([{ "key": "example.com/x", "value": "1",
+                             "effect": "NoSchedule" }]);
+        c.patch(PATH, MERGE, &json!({ "spec": { "taints": other } }));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("the taint", is_tainted);
+        let node = c.get(PATH);
+        assert_eq!(taints(c)[0], other[0]);
+        assert_eq!(taints(c)[1]["value"], "memory");
+        assert_eq!(taints(c)[1]["effect"], "NoSchedule");
+        assert_eq!(node["metadata"]["labels"][KEY], "taint");
+        assert_eq!(node["spec"]["unschedulable"], Value::Null);
+        let note = node["metadata"]["annotations"][KEY].as_str().unwrap();
+        assert!(note.contains("DIMM#0"), "{note}");
+        assert_eq!(entry(c)["state"], "granted");
+        assert_eq!(entry(c)["severity"], "fatal");
+        c.until("it is told", |c| told(c, "Quarantined"));
+        // A restart changes nothing at all.
+        let before = c.get(PATH)["metadata"]["resourceVersion"].clone();
+        let world = world.crash(&c.kubeconfig());
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(c.get(PATH)["metadata"]["resourceVersion"], before);
+        world.dimm_is_replaced(0);
+        c.until("the taint is gone", |c| !is_tainted(c));
+        let node = c.get(PATH);
+        assert_eq!(node["spec"]["taints"], other);
+        assert_eq!(node["metadata"]["labels"].get(KEY), None);
+        assert_eq!(node["metadata"]["annotations"].get(KEY), None);
+        c.until("nothing is left on the Lease", |c| entry(c).is_null());
+        world.stop();
+    });
+}
+
+#[test]
+fn without_limits_nothing_is_quarantined_and_the_reason_is_told() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("the denial is told", |c| told(c, "QuarantineDenied"));
+        c.until("the condition is there all the same", |c| {
+            c.condition(NODE, "MemoryFault")["status"] == "True"
+        });
+        assert!(!is_tainted(c));
+        let metric = "faultline_quarantine_since_timestamp_seconds\
+            {severity=\"fatal\",standing=\"waiting\"}";
+        assert!(world.agent.metric(metric).is_some());
+        world.stop();
+    });
+}
+
+#[test]
+fn a_spent_budget_denies_and_the_node_is_entered_as_waiting() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let cordon = json!({ "spec": { "unschedulable": true } });
+        c.patch("/api/v1/nodes/other-0", MERGE, &cordon);
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("it waits", |c| entry(c)["state"] == "waiting");
+        assert_eq!(entry(c)["on"], json!(["cluster"]));
+        assert!(!is_tainted(c));
+        // Its own cordon by a person makes the mark free.
+        c.patch(PATH, MERGE, &cordon);
+        c.until("the taint", is_tainted);
+        let node = c.get(PATH);
+        assert_eq!(node["spec"]["unschedulable"], true);
+        world.stop();
+    });
+}
+
+#[test]
+fn what_people_do_to_the_node_is_noticed_and_respected() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 2 }", 3);
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("the taint", is_tainted);
+        c.patch(PATH, MERGE, &json!({ "spec": { "taints": null } }));
+        let note = |c: &Cluster, key: &str| {
+            c.get(PATH)["metadata"]["annotations"].get(key).cloned()
+        };
+        c.until("the override is noted", |c| {
+            note(c, "faultline.dev/overridden").is_some()
+        });
+        let world = world.crash(&c.kubeconfig());
+        std::thread::sleep(Duration::from_secs(3));
+        assert!(!is_tainted(c));
+        // New evidence of a fatal fault ends the respect.
+        world.dimm_fails_now(0);
+        c.until("the taint is back", is_tainted);
+        assert_eq!(note(c, "faultline.dev/overridden"), None);
+        let annotate = |key: &str, value: Value| {
+            let body = json!({ "metadata": { "annotations": { key: value } } });
+            c.patch(PATH, MERGE, &body);
+        };
+        annotate("faultline.dev/ignore", json!("burn-in"));
+        c.until("ignored", |c| !is_tainted(c));
+        annotate("faultline.dev/ignore", Value::Null);
+        c.until("not ignored any more", is_tainted);
+        annotate(
+            "faultline.dev/clear",
+            json!("dimm/CPU_SrcID#0_MC#0_Chan#1_DIMM#0; reseated"),
+        );
+        c.until("cleared and released", |c| !is_tainted(c));
+        c.until("the order is gone", |c| {
+            note(c, "faultline.dev/clear").is_none()
+        });
+        c.until("the answer is told", |c| told(c, "clear \"dimm"));
+        world.stop();
+    });
+}
+
+#[test]
+fn an_agent_killed_again_and_again_ends_with_one_mark_within_the_budget() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let mut world = World::enforce(c);
+        // Slow enough to be killed between any two requests.
+        if let Some(stand_in) = c.controls() {
+            stand_in.with(|s| s.latency = Duration::from_millis(150));
+        }
+        world.dimm_fails(0);
+        world.agent.until(|a| {
+            let (_, page) = a.get("/metrics");
+            page.contains("pattern=\"memory-uncorrected\"")
+        });
+        for pause in [0, 100, 250, 400, 550, 700] {
+            std::thread::sleep(Duration::from_millis(pause));
+            world = world.crash(&c.kubeconfig());
+        }
+        c.until("the taint", is_tainted);
+        assert_eq!(taints(c).iter().filter(|t| t["key"] == KEY).count(), 1);
+        world.dimm_is_replaced(0);
+        c.until("the taint is gone", |c| !is_tainted(c));
+        world.stop();
+    });
+}
