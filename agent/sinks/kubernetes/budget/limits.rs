@@ -313,7 +313,7 @@ pools:
   '*': { share: 25 % }
 evict: 1
 controlPlane: true
-windows: ['Mon-Fri 01:00-05:00 Europe/Berlin']
+windows: ['Mon-Fri 01:00-05:00 UTC']
 correlation: { nodes: 3, within: 5m, defer: 30m, allow: [fan-slow] }
 ";
 
