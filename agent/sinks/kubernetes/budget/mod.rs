@@ -8,7 +8,7 @@
 //! and the nodes granted. A grant ends when its node is gone or has another
 //! uid, or is read unmarked at another version than the grant's, since the
 //! patch can then never succeed; never by a clock. Everything here is pure;
-//! `docs/decisions/004-a-register-of-grants.md` has the argument.
+//! `docs/decisions/005-a-register-of-grants.md` has the argument.
 
 pub mod consider;
 pub mod count;
