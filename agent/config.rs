@@ -105,6 +105,9 @@ pub struct Config {
     pub kubernetes: Kubernetes,
     /// The agent's own log, on standard output.
     pub log: Log,
+    /// The socket of `faultline lend`, which opens device files for an agent
+    /// that may not. Empty: the agent opens them itself.
+    pub devices: PathBuf,
     /// The directory that holds the host's /proc, /sys, /dev and /etc: /host
     /// in a container that has the host mounted there.
     pub root: PathBuf,
@@ -123,6 +126,7 @@ impl Default for Config {
             sources: Sources::default(),
             kubernetes: Kubernetes::default(),
             log: Log::default(),
+            devices: PathBuf::new(),
             root: "/".into(),
         }
     }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod devices;
 pub mod drive;
 pub mod escape;
 pub mod forms;

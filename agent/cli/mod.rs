@@ -13,6 +13,7 @@ pub mod escape;
 pub mod explain;
 pub mod history;
 pub mod known;
+pub mod lend;
 pub mod parts;
 pub mod replay;
 pub mod run;
@@ -156,6 +157,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Explain the registers of a machine check, or the kernel's lines of it
     Decode(Box<decode::DecodeArgs>),
+    /// Open devices for an agent that may not, in a container beside it
+    Lend(lend::LendArgs),
     /// Print the JSON Schema of pattern files
     Schema,
     /// Show what this host lets the agent see
@@ -189,6 +192,7 @@ impl Cli {
             }
             Command::Replay(args) => replay::run(global, args, out),
             Command::Decode(args) => decode::run(global, args, out),
+            Command::Lend(args) => lend::run(args),
             Command::Schema => schema::run(out).map(Exit::of_findings),
             Command::Doctor(args) => doctor::run(global, args, out),
         }?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Global;
 use crate::config::{self, Config};
+use crate::devices;
 use crate::patterns::set::PatternSet;
 use crate::reload::PatternFiles;
 
@@ -28,6 +29,9 @@ impl Global {
         }
         if !self.patterns.is_empty() {
             config.patterns.clone_from(&self.patterns);
+        }
+        if !config.devices.as_os_str().is_empty() {
+            devices::borrow_from(&config.devices);
         }
         Ok(config)
     }

@@ -32,6 +32,7 @@ pub fn sample() -> String {
         "sources",
         "kubernetes",
         "log",
+        "devices",
         "root",
     ] {
         out.push('\n');

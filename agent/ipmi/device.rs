@@ -5,10 +5,9 @@
 //! answer with another number is a late one to a command that was given up,
 //! and is thrown away. Bridging to satellite controllers is the kernel's.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use nix::poll::PollFlags;
 
 use super::{ANSWER_MAX, Response, Target, Transport, TransportError};
 use crate::clock;
+use crate::devices;
 use crate::sources::Stop;
 use crate::sources::stop::{Woken, wait};
 use crate::time::{Uptime, show_duration};
@@ -107,12 +107,7 @@ impl Device {
     /// There is none, or it may not be opened.
     pub fn open(path: &Path, stop: &Stop) -> Result<Device, TransportError> {
         let name = path.display().to_string();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(path);
-        let file = file.map_err(|e| match e.kind() {
+        let file = devices::open(path, true).map_err(|e| match e.kind() {
             ErrorKind::NotFound => {
                 TransportError::Absent(format!("there is no {name}"))
             }

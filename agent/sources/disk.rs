@@ -7,7 +7,6 @@
 //! self-tests and attribute tables of SATA and SAS disks are not read here.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -19,12 +18,12 @@ use super::owned::{Fields, Owned};
 use super::recent::Recent;
 use super::states::Told;
 use super::{Context, End, Failure, Poll};
-use crate::clock;
 use crate::observation::Source;
 use crate::probe::{PATIENCE, Probe};
 use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
 use crate::tree::{Progress, Tree};
+use crate::{clock, devices};
 
 mod read;
 pub use read::{Disk, Reading, disks, read};
@@ -218,7 +217,8 @@ pub fn health_logs(tree: &Tree) -> Result<(usize, Option<String>), String> {
         if state.is_ok_and(|state| state != "live") {
             continue; // it is being recovered: it must not be asked
         }
-        match File::open(&path).and_then(|file| nvme_log::read(&file)) {
+        let opened = devices::open(&path, false);
+        match opened.and_then(|file| nvme_log::read(&file)) {
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 let why = format!("there is no {}", path.display());

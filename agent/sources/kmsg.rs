@@ -12,13 +12,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 
@@ -30,13 +28,13 @@ use super::kmsg_record::{Record, parse, unescape};
 use super::mce_text::{Blocks, FIRST_POLL, Printed};
 use super::stop::{Woken, wait};
 use super::{Context, Counters, End, Failure, pstore};
-use crate::clock;
 use crate::decode::block::line;
 use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::Scratch;
 use crate::signal::{Event, Position, SourceId};
 use crate::time::{Now, Timestamp, Uptime};
+use crate::{clock, devices};
 
 /// A record with its escapes and dictionary takes up to 8 KiB
 /// (CONSOLE_EXT_LOG_MAX); a smaller buffer would lose it (EINVAL).
@@ -115,9 +113,8 @@ struct Mark {
 /// # Errors
 /// When it may not or cannot be opened; the text says what is missing.
 pub fn open(options: &Options) -> Result<File, OpenError> {
-    let flags = OFlag::O_NONBLOCK.bits();
     let path = &options.path;
-    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let opened = devices::open(path, false);
     opened.map_err(|error| OpenError::of(path, error))
 }
 

@@ -1,5 +1,7 @@
 //! What a record that panics leaves behind.
 
+use nix::fcntl::OFlag;
+
 use super::super::guard::tests::{BAD, context};
 use super::*;
 use crate::observation::Source;

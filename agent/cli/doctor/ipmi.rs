@@ -56,8 +56,8 @@ fn ask(
 ) -> Result<String, (String, &'static str)> {
     let stop = Stop::new().map_err(|e| (e.to_string(), "try again"))?;
     let credentials = config.sources.ipmi.credentials();
-    let mut link = Link::new(address.clone(), credentials, &stop)
-        .with_deadline(DEADLINE);
+    let mut link =
+        Link::new(address.clone(), credentials, &stop).with_deadline(DEADLINE);
     let told = vitals::read(&mut link)
         .map_err(|error| (error.to_string(), advice(&error)))?;
     let firmware = told.firmware.unwrap_or_else(|| "unknown".into());

@@ -1,10 +1,9 @@
 //! One disk, as sysfs and its own health log show it.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 
 use super::super::nvme_log::{self, Health};
+use crate::devices;
 use crate::tree::Tree;
 
 /// More disks than any machine has.
@@ -146,11 +145,8 @@ fn namespaces(tree: &Tree, name: &str) -> Option<u64> {
 }
 
 fn health(tree: &Tree, name: &str) -> Option<Health> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(tree.at(&format!("dev/{name}")))
-        .ok()?;
+    let path = tree.at(&format!("dev/{name}"));
+    let file = devices::open(&path, false).ok()?;
     nvme_log::read(&file).ok()
 }
 
