@@ -8,7 +8,7 @@
 mod answers;
 mod bmcs;
 #[cfg_attr(not(feature = "kubernetes"), path = "run/no_cluster.rs")]
-mod cluster;
+pub mod cluster;
 pub mod keeper;
 mod patterns;
 

@@ -20,11 +20,11 @@ use crate::sinks::kubernetes::quarantine::Rules;
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// What runs beside the HTTP server, and what it counts.
-pub struct Joined {
+pub(super) struct Joined {
     /// What is counted.
-    pub counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
     /// The task.
-    pub task: Beside,
+    pub(super) task: Beside,
 }
 
 /// How the API server is reached; the error is why it isn't.
@@ -102,4 +102,56 @@ pub(super) fn join(
     };
     let task: Beside = Box::new(move || Box::pin(sink.run()));
     Ok(Some(Joined { counts, task }))
+}
+
+/// How long `doctor` waits for the API server.
+const PROBE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What `doctor` says of the API server.
+pub enum Probe {
+    /// There is none for this node; why.
+    Unused(String),
+    /// The Node was read; how.
+    Reached(String),
+    /// It should be reached and isn't; why.
+    Failed(String),
+}
+
+/// Looks whether the API server can be reached and knows this node.
+pub fn probe(config: &Config) -> Probe {
+    let access = match access(config) {
+        Ok(access) => access,
+        Err(why) if config.kubernetes.when == Use::Always => {
+            return Probe::Failed(why);
+        }
+        Err(why) => return Probe::Unused(why),
+    };
+    let node = config.node_name(std::env::var("NODE_NAME").ok());
+    let node = node.to_ascii_lowercase();
+    let by = access.to_string();
+    let names = Names {
+        node: node.clone(),
+        namespace: config.kubernetes.namespace.clone(),
+        lease: config.kubernetes.lease.clone(),
+    };
+    let client = match Client::new(access, names, Arc::default()) {
+        Ok(client) => client,
+        Err(why) => return Probe::Failed(why),
+    };
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = match runtime.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Probe::Failed(error.to_string()),
+    };
+    let found = runtime.block_on(async {
+        tokio::time::timeout(PROBE, client.find_node()).await
+    });
+    match found {
+        Err(_) => Probe::Failed(format!("{by}: no answer within 5 s")),
+        Ok(Err(error)) => Probe::Failed(format!("{by}: {error}")),
+        Ok(Ok((None, _))) => {
+            Probe::Failed(format!("{by}: there is no Node {node}"))
+        }
+        Ok(Ok((Some(_), _))) => Probe::Reached(format!("Node {node}, by {by}")),
+    }
 }

@@ -11,11 +11,11 @@ use crate::sinks::counts::Counts;
 use crate::sinks::http::Beside;
 
 /// What would run beside the HTTP server.
-pub struct Joined {
+pub(super) struct Joined {
     /// What is counted.
-    pub counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
     /// The task.
-    pub task: Beside,
+    pub(super) task: Beside,
 }
 
 /// Nothing to join.
@@ -35,4 +35,19 @@ pub(super) fn join(
         ));
     }
     Ok(None)
+}
+
+/// What `doctor` says of the API server.
+pub enum Probe {
+    /// There is none for this node; why.
+    Unused(String),
+    /// The Node was read; how.
+    Reached(String),
+    /// It should be reached and isn't; why.
+    Failed(String),
+}
+
+/// There is nothing to reach.
+pub fn probe(_: &Config) -> Probe {
+    Probe::Unused("this binary was built without Kubernetes".into())
 }

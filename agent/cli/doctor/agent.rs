@@ -11,6 +11,7 @@ use super::Check;
 use crate::cli::{Global, client};
 use crate::config::Config;
 use crate::reload::{Kept, PatternFiles};
+use crate::run::cluster::{Probe, probe};
 
 /// The checks of the agent's own things.
 pub fn checks(global: &Global, root: &Path) -> Vec<Check> {
@@ -30,7 +31,22 @@ pub fn checks(global: &Global, root: &Path) -> Vec<Check> {
         patterns(&config),
         state_dir(&config.state_dir, root),
         socket(&config.socket),
+        api_server(&config),
     ]
+}
+
+fn api_server(config: &Config) -> Check {
+    let name = "API server";
+    match probe(config) {
+        Probe::Unused(why) => Check::ok(name, why),
+        Probe::Reached(how) => Check::ok(name, how),
+        Probe::Failed(why) => Check::bad(
+            name,
+            why,
+            "the node is watched, but Kubernetes is not told: look at the \
+             kubeconfig or service account, the network and NODE_NAME",
+        ),
+    }
 }
 
 fn configuration(global: &Global) -> Check {
