@@ -36,6 +36,8 @@ pub type Groups = BTreeMap<Arc<str>, BTreeSet<Source>>;
 pub struct Notice {
     /// What the faults make of the node.
     pub desired: Desired,
+    /// The faults that hold.
+    pub faults: Vec<Named>,
     /// The quarantine that they ask for.
     #[cfg(feature = "kubernetes")]
     pub want: Option<Want>,
@@ -48,6 +50,17 @@ pub struct Notice {
     pub complete: bool,
     /// The hash of the pattern set in force.
     pub patterns: u64,
+}
+
+/// By what people name a fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// Its component group.
+    pub component: Arc<str>,
+    /// Its condition type.
+    pub condition: Arc<str>,
 }
 
 /// The condition types of a pattern set in an agent of this mode.
@@ -159,8 +172,15 @@ impl Board {
             let seen = want.as_ref().and_then(|want| want.fatal_seen);
             self.fatal_seen = seen.unwrap_or_default();
         }
+        let named = |fault: &Fault| Named {
+            id: fault.id(),
+            component: Arc::clone(&fault.component),
+            condition: Arc::clone(&fault.condition),
+        };
+        let holding = ledger.faults().filter(|f| f.phase.is_raised());
         let notice = Notice {
             desired,
+            faults: holding.map(named).collect(),
             #[cfg(feature = "kubernetes")]
             want,
             groups: Arc::clone(&self.groups),

@@ -180,9 +180,12 @@ fn an_agent_killed_again_and_again_ends_with_one_mark_within_the_budget() {
             stand_in.with(|s| s.latency = Duration::from_millis(150));
         }
         world.dimm_fails(0);
-        world.agent.until(|a| {
-            let (_, page) = a.get("/metrics");
-            page.contains("pattern=\"memory-uncorrected\"")
+        // A file that was never read to a stored position is begun at its
+        // end: this is about the requests, not about that.
+        let state = world.path("state");
+        world.agent.until(|_| {
+            let stored = faultline::store::read(&state);
+            stored.is_ok_and(|stored| !stored.faults.is_empty())
         });
         for pause in [0, 100, 250, 400, 550, 700] {
             std::thread::sleep(Duration::from_millis(pause));
@@ -192,6 +195,64 @@ fn an_agent_killed_again_and_again_ends_with_one_mark_within_the_budget() {
         assert_eq!(taints(c).iter().filter(|t| t["key"] == KEY).count(), 1);
         world.dimm_is_replaced(0);
         c.until("the taint is gone", |c| !is_tainted(c));
+        world.stop();
+    });
+}
+
+#[test]
+fn a_person_clears_a_whole_component_with_an_annotation() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        let world = World::start(c);
+        for dimm in [0, 1] {
+            world.dimm_fails(dimm);
+        }
+        c.until("the condition tells of both", |c| {
+            let condition = c.condition(NODE, "MemoryFault");
+            let message = condition["message"].as_str().unwrap_or_default();
+            message.contains("DIMM#0") && message.contains("DIMM#1")
+        });
+        let order = json!({ "metadata": { "annotations": {
+            "faultline.dev/clear": "memory; reseated the DIMMs" } } });
+        c.patch(PATH, MERGE, &order);
+        c.until("the condition is False", |c| {
+            c.condition(NODE, "MemoryFault")["status"] == "False"
+        });
+        c.until("the answer is told", |c| told(c, "clear \"memory\""));
+        let message = c.condition(NODE, "MemoryFault")["message"].clone();
+        let message = message.as_str().unwrap();
+        assert!(message.contains("cleared by the Node's"), "{message}");
+        world.stop();
+    });
+}
+
+#[test]
+fn a_person_settles_what_a_lost_state_left() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        let had = json!({
+            "metadata": { "annotations": {
+                "faultline.dev/conditions": "MemoryFault" } },
+            "status": { "conditions": [{
+                "type": "MemoryFault", "status": "True", "reason": "A",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "message": "m", }]},
+        });
+        let status = format!("{PATH}/status");
+        c.patch(&status, super::kube::STRATEGIC, &had);
+        let world = World::start(c);
+        c.until("the condition is Unknown", |c| {
+            c.condition(NODE, "MemoryFault")["reason"] == "StateLost"
+        });
+        let order = json!({ "metadata": { "annotations": {
+            "faultline.dev/clear": "MemoryFault; replaced last week" } } });
+        c.patch(PATH, MERGE, &order);
+        c.until("the condition is False", |c| {
+            c.condition(NODE, "MemoryFault")["status"] == "False"
+        });
+        let world = world.restart(&c.kubeconfig());
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(c.condition(NODE, "MemoryFault")["status"], "False");
         world.stop();
     });
 }

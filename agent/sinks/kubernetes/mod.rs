@@ -4,9 +4,9 @@
 //! `cluster` names the few requests that quarantine and budget need, and
 //! `client` makes them; `node` follows the own Node, `reporter` keeps its
 //! conditions (`conditions` says what they should be), `quarantine` marks it
-//! within the `budget`, `teller` sends Events (`events` says what they tell). What decides is pure and stands beside
-//! what acts. No decision here trusts a clock of this machine for what
-//! several nodes share.
+//! within the `budget`, `teller` sends Events (`events` says what they
+//! tell). What decides is pure and stands beside what acts. No decision here
+//! trusts a clock of this machine for what several nodes share.
 //!
 //! Everything here runs on the network's one thread; none of it ever makes
 //! the ledger wait, and an API server that is away for hours finds the latest
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::board::Reader;
 use super::counts::Counts;
@@ -39,7 +39,7 @@ use client::Client;
 use events::{Tale, WAITING_MAX};
 use node::Held;
 use quarantine::Rules;
-use quarantine::task::Task;
+use quarantine::task::{Settled, Task};
 use reporter::Reporter;
 use teller::{Tales, hand};
 
@@ -71,8 +71,9 @@ impl Sink {
     pub async fn run(self) {
         let Sink { client, reader, record, counts, grace, rules, ledger } =
             self;
-        let held = Held::default();
+        let (held, settled) = (Held::default(), Settled::default());
         let (tales, told) = mpsc::channel(WAITING_MAX);
+        let (done, acted) = watch::channel(Arc::default());
         let quarantine = Task {
             client: &client,
             held: &held,
@@ -80,14 +81,16 @@ impl Sink {
             counts: &counts,
             tales: tales.clone(),
             ledger,
+            settled: &settled,
             rules,
         };
         let notices = reader.notice.clone();
-        let reporter = Reporter::new(&client, &held, &counts, &record, grace);
+        let reporter =
+            Reporter::new((&client, &held, &record), &counts, &settled, grace);
         tokio::join!(
             node::follow(&client, &held, &counts),
-            quarantine.run(notices, held.watch()),
-            reporter.run(reader.notice, held.watch()),
+            quarantine.run(notices, held.watch(), done),
+            reporter.run(reader.notice, held.watch(), acted),
             teller::tell(&client, &held, &counts, told),
             changes(reader.changes, tales, Arc::clone(&counts)),
         );

@@ -5,7 +5,7 @@
 //! added then waits until it has been quiet for a moment, so that a burst on
 //! two hundred disks is two writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,9 +13,10 @@ use tokio::time::sleep;
 
 use super::client::Client;
 use super::cluster::{ApiError, Node};
-use super::conditions::{Blind, Haste, Memory, Plan, plan, wanted};
+use super::conditions::{Blind, CLEARED, Haste, Memory, Plan, plan, wanted};
 use super::node::{Held, Latest};
 use super::pace::{Backoff, between};
+use super::quarantine::task::Settled;
 use crate::sinks::counts::Counts;
 
 use crate::clock;
@@ -34,6 +35,10 @@ const GATHER: Duration = Duration::from_secs(30);
 /// at once is not a crowd of writes at once.
 const LATER: Duration = Duration::from_secs(20);
 
+/// How long a condition waits for the quarantine that goes with it: longer
+/// than its requests take, shorter than anybody waits.
+const QUARANTINE_FIRST: Duration = Duration::from_secs(1);
+
 /// The first pause before a condition that somebody else keeps changing is
 /// put right once more; it doubles up to [`REPAIR_MAX`].
 const REPAIR: Duration = Duration::from_secs(5);
@@ -51,6 +56,7 @@ pub struct Reporter<'a> {
     held: &'a Held,
     counts: &'a Counts,
     record: &'a Record,
+    settled: &'a Settled,
     grace: Duration,
     memory: Memory,
     blind: Blind,
@@ -121,10 +127,9 @@ impl Pace {
 impl<'a> Reporter<'a> {
     /// The task; what was written before is in `record`.
     pub fn new(
-        client: &'a Client,
-        held: &'a Held,
+        (client, held, record): (&'a Client, &'a Held, &'a Record),
         counts: &'a Counts,
-        record: &'a Record,
+        settled: &'a Settled,
         grace: Duration,
     ) -> Reporter<'a> {
         Reporter {
@@ -132,6 +137,7 @@ impl<'a> Reporter<'a> {
             held,
             counts,
             record,
+            settled,
             grace,
             memory: Memory::default(),
             blind: Blind::default(),
@@ -147,12 +153,16 @@ impl<'a> Reporter<'a> {
         mut self,
         mut notices: watch::Receiver<Arc<Notice>>,
         mut nodes: watch::Receiver<Latest>,
+        mut acted: watch::Receiver<Arc<Notice>>,
     ) {
         let mut news = true;
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
-            let next = self.turn(&notice, node.as_deref(), news).await;
+            let acted_on = Arc::ptr_eq(&acted.borrow_and_update(), &notice);
+            // Quarantine first: others act on conditions.
+            let first = !acted_on && notice.want.is_some();
+            let next = self.turn(&notice, node.as_deref(), news, first).await;
             let now = clock::boot();
             let nap = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
@@ -164,6 +174,7 @@ impl<'a> Reporter<'a> {
                 }
                 // Its sender lives as long as this task.
                 _ = nodes.changed() => news = false,
+                _ = acted.changed() => news = false,
                 () = sleep(nap) => news = false,
             }
         }
@@ -175,6 +186,7 @@ impl<'a> Reporter<'a> {
         notice: &Arc<Notice>,
         node: Option<&Node>,
         news: bool,
+        first: bool,
     ) -> Option<Uptime> {
         let now = clock::now();
         self.blind.note(&notice.health, now.boot);
@@ -188,6 +200,7 @@ impl<'a> Reporter<'a> {
             // A store that is opened late holds it later.
             self.memory = self.record.read(KEY).unwrap_or_default();
         }
+        self.settle(node);
         let wanted = wanted(notice, &self.blind, self.grace, now.boot);
         let plan = plan(node, &wanted, notice, &self.memory, now.wall);
         let Some(plan) = plan else {
@@ -196,7 +209,11 @@ impl<'a> Reporter<'a> {
             return grace_ends;
         };
         let due = self.pace.due(plan.haste, notice, news, now.boot);
-        let due = due.max(self.not_before);
+        let mut due = due.max(self.not_before);
+        if first {
+            let since = self.pace.since.unwrap_or(now.boot);
+            due = due.max(since.plus(QUARANTINE_FIRST));
+        }
         let next = if due > now.boot {
             Some(due)
         } else {
@@ -236,6 +253,19 @@ impl<'a> Reporter<'a> {
                 self.not_before = now.boot.plus(pause);
                 Some(self.not_before)
             }
+        }
+    }
+
+    /// Takes up what a person said of conditions whose state was lost.
+    fn settle(&mut self, node: &Node) {
+        let settled = self.settled.lock();
+        let mut settled = settled.unwrap_or_else(PoisonError::into_inner);
+        for kind in std::mem::take(&mut *settled) {
+            if self.memory.uid != node.metadata.uid {
+                let uid = node.metadata.uid.clone();
+                self.memory = Memory { uid, ..Memory::default() };
+            }
+            self.memory.types.insert(kind, CLEARED);
         }
     }
 

@@ -2,8 +2,9 @@
 //! budget allows. It wakes when the Node, the faults or the time change;
 //! where none does, it asks the API server nothing.
 
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::collections::BTreeSet;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -18,6 +19,7 @@ use crate::queue::Message;
 use crate::sinks::board::Notice;
 use crate::sinks::counts::Counts;
 use crate::sinks::kubernetes::client::Client;
+use crate::sinks::kubernetes::conditions::is_valid;
 use crate::sinks::kubernetes::events::Tale;
 use crate::sinks::kubernetes::node::{Held, Latest};
 use crate::sinks::kubernetes::teller::{Tales, hand};
@@ -26,6 +28,9 @@ use crate::time::{Now, Timestamp};
 
 /// The key under which the store keeps the memory.
 const KEY: &str = "quarantine";
+
+/// How often is looked whether the API server is back.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// How soon the ledger is asked again when its queue is full.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
@@ -51,25 +56,34 @@ pub struct Task<'a> {
     pub tales: Tales,
     /// The way to the ledger's owner.
     pub ledger: SyncSender<Message>,
+    /// What a person has settled.
+    pub settled: &'a Settled,
     /// What may be done here.
     pub rules: Rules,
 }
 
+/// Conditions whose lost state a person has settled, by type.
+pub type Settled = Mutex<BTreeSet<String>>;
+
 impl Task<'_> {
-    /// Works for ever.
+    /// Works for ever; each notice that was acted on goes into `done`.
     pub async fn run(
         self,
         mut notices: watch::Receiver<Arc<Notice>>,
         mut nodes: watch::Receiver<Latest>,
+        done: watch::Sender<Arc<Notice>>,
     ) {
         let mut driver = None;
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
             let again = match node {
+                // Whoever follows the Node finds the way back for all.
+                Some(_) if !self.counts.is_connected() => Some(AWAY),
                 Some(_) => self.turn(&mut driver, &notice, node).await,
                 None => None,
             };
+            done.send_replace(notice);
             tokio::select! {
                 changed = notices.changed() => {
                     if changed.is_err() {
@@ -110,7 +124,9 @@ impl Task<'_> {
             self.held.offer(node);
         }
         match turn.order {
-            Some(order) => Some(self.carry_out(driver, &order, now).await),
+            Some(order) => {
+                Some(self.carry_out(driver, notice, &order, now).await)
+            }
             None => turn.again,
         }
     }
@@ -131,38 +147,54 @@ impl Task<'_> {
         }
     }
 
+    /// Has the ledger clear a fault; `None`: it has no time.
+    async fn clear(
+        &self,
+        fault: String,
+        why: &str,
+    ) -> Option<Result<String, String>> {
+        let (by, why) = (BY_ANNOTATION.to_owned(), why.to_owned());
+        let (replaced, force) = (false, false);
+        let command = Command::Clear { fault, by, why, replaced, force };
+        let (reply, answer) = oneshot::channel();
+        // The network's thread never waits for a full queue.
+        self.ledger.try_send(Message::Command(command, reply)).ok()?;
+        let answer = tokio::time::timeout(LEDGER_PATIENCE, answer).await;
+        answer.ok()?.ok()
+    }
+
     /// Has the ledger clear what a person named on the Node, and tells.
     async fn carry_out(
         &self,
         driver: &mut Driver,
+        notice: &Notice,
         order: &Order,
         now: Now,
     ) -> Duration {
+        if is_valid(&order.what) {
+            let settled = self.settled.lock();
+            let mut settled = settled.unwrap_or_else(PoisonError::into_inner);
+            settled.insert(order.what.clone());
+        }
         let why = match order.reason.is_empty() {
             true => "no reason was given".to_owned(),
             false => order.reason.clone(),
         };
-        let command = Command::Clear {
-            fault: order.what.clone(),
-            by: BY_ANNOTATION.into(),
-            why,
-            replaced: false,
-            force: false,
-        };
-        let (reply, answer) = oneshot::channel();
-        // The network's thread never waits for a full queue.
-        match self.ledger.try_send(Message::Command(command, reply)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                return LEDGER_PAUSE;
+        let (mut said, mut good) = (Vec::new(), true);
+        for fault in meant(notice, &order.what) {
+            match self.clear(fault, &why).await {
+                Some(Ok(done)) => said.push(done),
+                Some(Err(refused)) => {
+                    said.push(refused);
+                    good = false;
+                }
+                None => return LEDGER_PAUSE,
             }
         }
-        let answer = tokio::time::timeout(LEDGER_PATIENCE, answer).await;
-        let (text, good) = match answer {
-            Ok(Ok(Ok(done))) => (done, true),
-            Ok(Ok(Err(refused))) => (refused, false),
-            _ => return LEDGER_PAUSE,
-        };
+        if said.is_empty() {
+            said.push("no fault of it holds".to_owned());
+        }
+        let text = said.join("; ");
         driver.answered(order);
         self.record.keep(KEY, driver.memory());
         let note = format!("clear {:?}: {text}", order.what);
@@ -177,6 +209,19 @@ impl Task<'_> {
         // At once: the annotation goes next.
         Duration::ZERO
     }
+}
+
+/// The faults that a person means: one, or all of a component or condition.
+fn meant(notice: &Notice, what: &str) -> Vec<String> {
+    let named = notice
+        .faults
+        .iter()
+        .filter(|f| *f.component == *what || *f.condition == *what);
+    let named: Vec<String> = named.map(|fault| fault.id.clone()).collect();
+    if named.is_empty() && !is_valid(what) {
+        return vec![what.to_owned()];
+    }
+    named
 }
 
 /// What is told of it.
