@@ -4,6 +4,8 @@
 //! the process itself, so that `main` is the only place that does.
 
 pub mod bmc;
+#[cfg(feature = "kubernetes")]
+pub mod budget;
 pub mod check;
 pub mod clear;
 pub mod client;
@@ -143,6 +145,9 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// End a fault by hand
     Clear(clear::ClearArgs),
+    /// Show how many nodes may be out of service, who is, and who waits
+    #[cfg(feature = "kubernetes")]
+    Budget(budget::BudgetArgs),
     /// Show every part of this machine, with place, model and serial number
     Parts(parts::PartsArgs),
     /// Show the sensors of the BMC: value, states, thresholds, age
@@ -181,6 +186,8 @@ impl Cli {
             Command::History(args) => history::run(global, args, out),
             Command::Explain(args) => explain::run(global, args, out),
             Command::Clear(args) => clear::run(global, args, out),
+            #[cfg(feature = "kubernetes")]
+            Command::Budget(args) => budget::run(global, args, out),
             Command::Parts(args) => parts::run(global, args, out),
             Command::Sensors(args) => sensors::run(global, args, out),
             Command::Sel(args) => sel::run(global, args, out),

@@ -1,5 +1,6 @@
 //! The agent takes its own node out of service and puts it back.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -117,6 +118,35 @@ fn a_spent_budget_denies_and_the_node_is_entered_as_waiting() {
         c.until("it waits", |c| entry(c)["state"] == "waiting");
         assert_eq!(entry(c)["on"], json!(["cluster"]));
         assert!(!is_tainted(c));
+        let program = || {
+            let mut command = Command::new(super::support::PROGRAM);
+            command.args(["budget", "--config"]);
+            command.arg(world.path("config.yaml"));
+            command
+        };
+        let ran = program().output().unwrap();
+        let text = String::from_utf8(ran.stdout).unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{text}");
+        for words in [
+            "the cluster      4    1       1",
+            "other-0  cordoned",
+            "testnode  cluster",
+            "fatal memory-uncorrected",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in\n{text}");
+        }
+        let ran = program().arg("--json").output().unwrap();
+        let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!(found["waiting"][0]["node"], NODE);
+        // What a node that is gone has left can be taken away.
+        let gone = json!({ "metadata": { "annotations": {
+            "gone/faultline": "{}" } } });
+        c.patch(LEASE, MERGE, &gone);
+        let ran = program().arg("--prune").output().unwrap();
+        assert_eq!(ran.status.code(), Some(0));
+        let left = c.get(LEASE)["metadata"]["annotations"].clone();
+        assert_eq!(left.get("gone/faultline"), None);
+        assert!(left.get("testnode/faultline").is_some());
         // Its own cordon by a person makes the mark free.
         c.patch(PATH, MERGE, &cordon);
         c.until("the taint", is_tainted);

@@ -232,7 +232,8 @@ async fn live(
         // The watch shows the Node as it is, or lags behind.
         let fresh = wire.world.borrow().nodes[wire.node].clone();
         let lags = wire.dice.borrow_mut().falls(100_000);
-        let shown = if lags { seen.take() } else { Some(fresh.clone()) };
+        let late = seen.take().filter(|_| lags);
+        let shown = Some(late.unwrap_or_else(|| fresh.clone()));
         seen = Some(fresh);
         let mut save = |memory: &Memory| *saved.borrow_mut() = memory.clone();
         let turn =

@@ -12,6 +12,7 @@
 
 pub mod consider;
 pub mod count;
+pub mod explain;
 
 pub mod limits;
 mod queue;
