@@ -183,6 +183,19 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_has_its_summer_time() {
+        let w = Window::parse("01:00-05:00 Europe/Berlin").unwrap();
+        assert!(!w.is_open(at("2026-11-21T23:59:59Z")));
+        assert!(w.is_open(at("2026-11-22T00:00:00Z")));
+        assert!(w.is_open(at("2026-07-22T02:59:59Z")));
+        assert!(!w.is_open(at("2026-07-22T03:00:00Z")));
+        // 02:30 does not exist in Berlin on 28 March 2027.
+        let gap = Window::parse("Sun 02:30-05:00 Europe/Berlin").unwrap();
+        let opens = gap.opens(at("2027-03-27T12:00:00Z")).unwrap();
+        assert_eq!(opens, at("2027-03-28T01:30:00Z"));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_window_is_said() {
         for (text, word) in [
             ("01:00-05:00", "zone"),
