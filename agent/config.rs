@@ -21,7 +21,7 @@ pub mod sample;
 use explain::{explain, find_key};
 pub use ipmi::Ipmi;
 pub use kubernetes::{Kubernetes, Use};
-pub use poll::{Aer, Disk, Edac, Every, Host, Pcie, Raid};
+pub use poll::{Aer, Disk, Edac, Every, Host, Hwmon, Pcie, Raid};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -221,6 +221,8 @@ pub struct Sources {
     pub host: Host,
     /// BMCs: their sensors, their event logs, their inventories.
     pub ipmi: Ipmi,
+    /// Sensors that the kernel has drivers for; while no BMC answers.
+    pub hwmon: Hwmon,
     /// The census of parts.
     pub inventory: Inventory,
     /// Machine checks and RAS events, from the kernel's tracepoints.

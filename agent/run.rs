@@ -244,7 +244,9 @@ fn boot_id(root: &Path) -> BootId {
 /// What the configuration says is to be read.
 pub fn setups(config: &Config) -> Vec<Setup> {
     use crate::config::Every;
-    use crate::sources::{Poll, file, inventory, journal, kmsg, mount, trace};
+    use crate::sources::{
+        Poll, file, hwmon, inventory, journal, kmsg, mount, trace,
+    };
     let (root, wanted) = (&config.root, &config.sources);
     let mut setups = Vec::new();
     if wanted.kmsg.enabled {
@@ -307,6 +309,11 @@ pub fn setups(config: &Config) -> Vec<Setup> {
         setups.push(Setup::Inventory(options));
     }
     setups.extend(bmcs::setups(config, shelf));
+    if wanted.hwmon.enabled {
+        let board = setups.iter().find_map(Setup::board);
+        let poll = poll(&wanted.hwmon.every);
+        setups.push(Setup::Hwmon(hwmon::Options { poll, board }));
+    }
     if wanted.mce.enabled {
         setups.push(Setup::Mce(trace::Options::under(root)));
     }

@@ -71,6 +71,12 @@ poll!(
     60
 );
 
+poll!(
+    /// Sensors of the kernel's own drivers.
+    Hwmon,
+    30
+);
+
 /// A length of time such as 30s or 5m.
 #[derive(
     Clone,

@@ -21,6 +21,7 @@ mod file_watch;
 pub mod forward;
 mod guard;
 pub mod host;
+pub mod hwmon;
 pub mod inventory;
 pub mod ipmi_sel;
 pub mod ipmi_sensor;
@@ -150,6 +151,12 @@ pub const SOURCES: &[Spec] = &[
         needs: "what ipmi-sensor needs",
     },
     Spec {
+        source: Source::Hwmon,
+        doc: "sensors that the kernel has drivers for, from /sys/class/hwmon; \
+              while no BMC answers",
+        needs: "nothing",
+    },
+    Spec {
         source: Source::Inventory,
         doc: "the census of parts, from /sys and the firmware's tables",
         needs: "root for the firmware's tables (memory modules, slots)",
@@ -188,6 +195,8 @@ pub enum Setup {
     IpmiSensor(ipmi_sensor::Options),
     /// The event log of a BMC.
     IpmiSel(ipmi_sel::Options),
+    /// Sensors of the kernel's own drivers.
+    Hwmon(hwmon::Options),
     /// The census of parts.
     Inventory(inventory::Options),
     /// The kernel's tracepoints.
@@ -209,6 +218,7 @@ impl Setup {
             Setup::Raid(_) => Source::Raid,
             Setup::Pcie(_) => Source::Pcie,
             Setup::Host(_) => Source::Host,
+            Setup::Hwmon(_) => Source::Hwmon,
             Setup::IpmiSensor(_) => Source::IpmiSensor,
             Setup::IpmiSel(_) => Source::IpmiSel,
             Setup::Inventory(_) => Source::Inventory,
@@ -253,6 +263,7 @@ impl Setup {
             Setup::Raid(options) => raid::run(options, context),
             Setup::Pcie(options) => pcie::run(options, context),
             Setup::Host(options) => host::run(options, context),
+            Setup::Hwmon(options) => hwmon::run(options, context),
             Setup::IpmiSensor(options) => ipmi_sensor::run(options, context),
             Setup::IpmiSel(options) => ipmi_sel::run(options, context),
             Setup::Inventory(options) => inventory::run(options, context),
