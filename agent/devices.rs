@@ -173,6 +173,16 @@ impl Lent {
     }
 }
 
+/// Leaves the network, which lending needs nothing of: a socket in the
+/// filesystem is reached all the same.
+///
+/// # Errors
+/// It is not allowed (CAP_SYS_ADMIN).
+pub fn leave_network() -> io::Result<()> {
+    let network = nix::sched::CloneFlags::CLONE_NEWNET;
+    Ok(nix::sched::unshare(network)?)
+}
+
 /// Lends the devices until the process ends.
 ///
 /// # Errors

@@ -24,6 +24,9 @@ pub struct LendArgs {
 /// # Errors
 /// None; what goes wrong is told on standard error.
 pub fn run(args: &LendArgs) -> anyhow::Result<Exit> {
+    if let Err(error) = devices::leave_network() {
+        eprintln!("faultline: still in the network: {error}");
+    }
     let Err(error) = devices::lend(&args.at, &args.devices) else {
         return Ok(Exit::Good);
     };

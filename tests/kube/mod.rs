@@ -154,6 +154,19 @@ impl Cluster {
         (kind, accept): (&str, &str),
         body: Option<&Value>,
     ) -> (u16, Value) {
+        let admin = self.kubeconfig();
+        self.ask_as(&admin, method, path, (kind, accept), body)
+    }
+
+    /// The same, as somebody else.
+    pub fn ask_as(
+        &self,
+        kubeconfig: &Path,
+        method: Method,
+        path: &str,
+        (kind, accept): (&str, &str),
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         use http_body_util::BodyExt;
         let path = path.to_owned();
         let bytes = body.map(|b| b.to_string().into_bytes());
@@ -165,9 +178,8 @@ impl Cluster {
             .header("Accept", accept)
             .body(kube::client::Body::from(bytes))
             .unwrap();
-        let file = self.kubeconfig();
         self.runtime.block_on(async {
-            let file = kube::config::Kubeconfig::read_from(file).unwrap();
+            let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
             let mut config = kube::Config::from_custom_kubeconfig(
                 file,
                 &kube::config::KubeConfigOptions::default(),

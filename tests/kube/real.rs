@@ -83,6 +83,7 @@ impl Real {
             .arg(format!("--cert-dir={}", file("certs")))
             .arg(format!("--secure-port={}", self.port))
             .arg("--bind-address=127.0.0.1")
+            .arg("--allow-privileged=true")
             .arg("--service-account-issuer=https://cluster.test")
             .arg(format!("--service-account-key-file={}", file("sa.pub")))
             .arg(format!(
