@@ -292,6 +292,9 @@ mod tests {
             mask: 0x7fff,
             hysteresis_upper: 0,
             hysteresis_lower: 0,
+            hysteresis: Default::default(),
+            sets_hysteresis: false,
+            direction: Default::default(),
             event_only: false,
             optional: false,
         };

@@ -4,7 +4,7 @@
 
 use super::convert::{Factors, Format, Linearization};
 use super::entity::Entity;
-use super::sensor::{Conversion, Key, Sensor, THRESHOLD};
+use super::sensor::{Access, Conversion, Direction, Key, Sensor, THRESHOLD};
 use super::text::{self, Zero};
 use super::thresholds::{ALL_BITS, Thresholds};
 use super::units::Units;
@@ -234,6 +234,9 @@ fn common(id: u16, bytes: &[u8]) -> Sensor {
         mask: mask(bytes),
         hysteresis_upper: 0,
         hysteresis_lower: 0,
+        hysteresis: Access::of(bytes[11] >> 4),
+        sets_hysteresis: bytes[10] & 0x08 != 0,
+        direction: Direction::Unspecified,
         event_only: false,
         optional: bytes[11] & 0x80 != 0,
     }
@@ -242,6 +245,7 @@ fn common(id: u16, bytes: &[u8]) -> Sensor {
 fn full(id: u16, bytes: &[u8]) -> Sensor {
     let mut sensor = common(id, bytes);
     sensor.name = name(bytes, 47);
+    sensor.direction = Direction::of(bytes[28]);
     let factors = Factors::of(&bytes[24..30]).unwrap_or_default();
     sensor.conversion = Format::of(bytes[20]).map(|format| Conversion {
         format,
@@ -258,12 +262,12 @@ fn full(id: u16, bytes: &[u8]) -> Sensor {
         let all = readable | told;
         sensor.mask = u16::from(if all == 0 { ALL_BITS } else { all });
         // Bits 3:2 of the capabilities: none, readable, settable, fixed.
-        let access = bytes[11] >> 2 & 3;
-        sensor.thresholds_readable = access == 1 || access == 2;
+        let access = Access::of(bytes[11] >> 2);
+        sensor.thresholds_readable = access.is_readable();
         let there = match access {
-            0 => 0,
-            3 => all,
-            _ => readable,
+            Access::None => 0,
+            Access::Fixed => all,
+            Access::Readable | Access::Settable => readable,
         };
         sensor.thresholds = Thresholds::of_record(there, &bytes[36..42]);
     }
@@ -273,12 +277,13 @@ fn full(id: u16, bytes: &[u8]) -> Sensor {
 fn compact(id: u16, bytes: &[u8]) -> Sensor {
     let mut sensor = common(id, bytes);
     sensor.name = stem(bytes, 31);
+    sensor.direction = Direction::of(bytes[23] >> 6);
     if sensor.reading_type == THRESHOLD {
         let told = (bytes[15] >> 4 & 7) | (bytes[17] >> 4 & 7) << 3;
         sensor.mask = u16::from(if told == 0 { ALL_BITS } else { told });
         // It has nowhere to keep thresholds or factors.
-        let access = bytes[11] >> 2 & 3;
-        sensor.thresholds_readable = access == 1 || access == 2;
+        let access = Access::of(bytes[11] >> 2);
+        sensor.thresholds_readable = access.is_readable();
         sensor.hysteresis_upper = bytes[25];
         sensor.hysteresis_lower = bytes[26];
     }
@@ -300,6 +305,9 @@ fn event_only(id: u16, bytes: &[u8]) -> Sensor {
         mask: 0x7fff,
         hysteresis_upper: 0,
         hysteresis_lower: 0,
+        hysteresis: Access::None,
+        sets_hysteresis: false,
+        direction: Direction::of(bytes[12] >> 6),
         event_only: true,
         optional: false,
     }

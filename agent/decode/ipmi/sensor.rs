@@ -80,6 +80,61 @@ impl Conversion {
     }
 }
 
+/// Whether a sensor's hysteresis or thresholds can be asked for (byte 12 of
+/// its record).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// There is none.
+    #[default]
+    None,
+    /// It can be read.
+    Readable,
+    /// It can be read and set.
+    Settable,
+    /// It is fixed and cannot be read.
+    Fixed,
+}
+
+impl Access {
+    /// Of its two bits.
+    pub(super) fn of(bits: u8) -> Access {
+        match bits & 3 {
+            0 => Access::None,
+            1 => Access::Readable,
+            2 => Access::Settable,
+            _ => Access::Fixed,
+        }
+    }
+
+    /// Whether the BMC tells it.
+    pub fn is_readable(self) -> bool {
+        matches!(self, Access::Readable | Access::Settable)
+    }
+}
+
+/// What a sensor measures of its entity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// The record does not say, or it does not matter.
+    #[default]
+    Unspecified,
+    /// What goes into the entity.
+    Input,
+    /// What it gives.
+    Output,
+}
+
+impl Direction {
+    /// Of its two bits.
+    pub(super) fn of(bits: u8) -> Direction {
+        match bits & 3 {
+            1 => Direction::Input,
+            2 => Direction::Output,
+            _ => Direction::Unspecified,
+        }
+    }
+}
+
 /// One sensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sensor {
@@ -114,6 +169,12 @@ pub struct Sensor {
     pub hysteresis_upper: u8,
     /// The same of lower thresholds.
     pub hysteresis_lower: u8,
+    /// Whether, and how, its hysteresis can be asked for.
+    pub hysteresis: Access,
+    /// Whether the BMC sets its hysteresis from the record at its start.
+    pub sets_hysteresis: bool,
+    /// Whether it measures what goes in or what comes out.
+    pub direction: Direction,
     /// Whether it only makes events and has no reading.
     pub event_only: bool,
     /// Whether it is to be ignored while its entity is absent.

@@ -7,6 +7,7 @@ use super::sdr::{BadRecord, Body, Located, parse};
 use super::sensor::{Key, Sensor};
 use super::thresholds::{Threshold, Thresholds};
 
+mod dumps;
 mod readings;
 mod records;
 mod truncated;

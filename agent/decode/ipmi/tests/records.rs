@@ -1,6 +1,7 @@
 //! Records: factors, names, keys, sharing, locators.
 
 use super::*;
+use crate::decode::ipmi::sensor::{Access, Direction};
 
 #[test]
 fn factors_of_either_sign_and_ten_bits_convert() {
@@ -123,8 +124,14 @@ fn hysteresis_and_the_thresholds_that_can_be_asked_for_are_told() {
     let told = sensor(&record);
     assert_eq!((told.hysteresis_upper, told.hysteresis_lower), (3, 2));
     assert!(told.thresholds_readable, "access 2 is readable, settable");
-    record[11] = 0x60;
-    assert!(!sensor(&record).thresholds_readable);
+    assert_eq!(told.hysteresis, Access::Settable);
+    assert!(told.sets_hysteresis);
+    record[11] = 0x50;
+    record[10] = 0x77;
+    let other = sensor(&record);
+    assert!(!other.thresholds_readable);
+    assert_eq!(other.hysteresis, Access::Readable);
+    assert!(!other.sets_hysteresis);
 }
 
 #[test]
@@ -197,4 +204,15 @@ fn records_of_makers_keep_their_bytes() {
         panic!("not the maker's")
     };
     assert_eq!((manufacturer, data), (0x157, vec![0xaa, 0xbb]));
+}
+
+#[test]
+fn what_a_sensor_measures_of_its_entity_is_told() {
+    let supply = |sharing| sensor(&compact([sharing, 0], b"D")).direction;
+    assert_eq!(supply(0x41), Direction::Input);
+    assert_eq!(supply(0x81), Direction::Output);
+    assert_eq!(supply(0x01), Direction::Unspecified);
+    let mut record = full(0, 1, 0, 0, 0);
+    record[28] = 0x02;
+    assert_eq!(sensor(&record).direction, Direction::Output);
 }
