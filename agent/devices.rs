@@ -192,11 +192,9 @@ pub fn lend(socket: &Path, devices: &[Lent]) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     // Root's alone: nobody else in the pod is to be lent anything.
     std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600))?;
-    for stream in listener.incoming() {
+    for stream in listener.incoming().flatten() {
         // Whoever went away asks again.
-        if let Ok(stream) = stream {
-            let _ = answer(stream, devices);
-        }
+        let _ = answer(stream, devices);
     }
     Ok(())
 }

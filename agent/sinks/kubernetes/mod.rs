@@ -13,6 +13,7 @@
 //! state when it returns, not a backlog. The end of the agent changes nothing
 //! on the Node.
 
+pub mod answer;
 pub mod budget;
 pub mod client;
 pub mod cluster;

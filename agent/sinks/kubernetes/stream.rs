@@ -7,7 +7,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::client::meaning;
+use super::answer::meaning;
 use super::cluster::{ApiError, Node};
 
 /// The longest line: a Node as etcd may hold it (1.5 MiB,

@@ -1,5 +1,10 @@
+use serde_json::{Value, json};
+
+use super::patch::existing;
 use super::*;
+use crate::ledger::desired::MESSAGE_MAX;
 use crate::sinks::board::Groups;
+use crate::sinks::kubernetes::cluster::Node;
 
 const GRACE: Duration = Duration::from_secs(60);
 const NOW: Timestamp = Timestamp(1_800_000_000_000_000);
