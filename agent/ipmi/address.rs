@@ -22,12 +22,16 @@ pub enum Address {
 }
 
 impl Address {
-    /// The name by which parts and metrics know it: `ipmi0`, or the host.
+    /// The name by which parts and metrics know it: `bmc0` for `/dev/ipmi0`,
+    /// as the kernel itself numbers BMCs, or the host.
     pub fn name(&self) -> String {
         match self {
             Address::Device(path) => {
                 let name = path.file_name().unwrap_or(path.as_os_str());
-                name.to_string_lossy().into_owned()
+                let name = name.to_string_lossy();
+                let number =
+                    name.trim_start_matches(|c: char| !c.is_ascii_digit());
+                format!("bmc{number}")
             }
             Address::Lan(host, PORT) => host.clone(),
             Address::Lan(host, port) => format!("{host}:{port}"),
@@ -119,7 +123,7 @@ mod tests {
             assert_eq!(address.to_string(), shown);
             assert_eq!(shown.parse(), Ok(address));
         }
-        assert_eq!("/dev/ipmi/1".parse::<Address>().unwrap().name(), "1");
+        assert_eq!("/dev/ipmi/1".parse::<Address>().unwrap().name(), "bmc1");
         assert_eq!("lan:a:7".parse::<Address>().unwrap().name(), "a:7");
     }
 

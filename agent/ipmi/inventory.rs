@@ -102,7 +102,8 @@ impl Place {
     ) -> Result<Result<Vec<u8>, Unread>, TransportError> {
         let refused = |code: u8| {
             Err(match code {
-                code::ABSENT => Unread::Absent,
+                // No such unit, or no such id.
+                code::ABSENT | 0xCC => Unread::Absent,
                 code => Unread::Refused(code),
             })
         };

@@ -72,6 +72,6 @@ mod tests {
         let none = Err("none".to_owned());
         let ways = Way::all(addresses.unwrap(), &none, &Board::default());
         assert_eq!(ways[0].part("psu/2".into()), "psu/2");
-        assert_eq!(ways[1].part("psu/2".into()), "psu/ipmi1 2");
+        assert_eq!(ways[1].part("psu/2".into()), "psu/bmc1 2");
     }
 }

@@ -1,5 +1,6 @@
 //! Which BMCs the configuration means, and the sources that ask them.
 
+use crate::clock;
 use crate::config::Config;
 use crate::ipmi::{Board, Way, access};
 use crate::parts::units::Shelf;
@@ -24,7 +25,8 @@ pub(super) fn setups(config: &Config, shelf: Shelf) -> Vec<Setup> {
             root: root.clone(),
         };
         let every = ipmi.log.0;
-        let log = ipmi_sel::Options { way, every, root: root.clone() };
+        let (root, started) = (root.clone(), clock::now().wall);
+        let log = ipmi_sel::Options { way, every, root, started };
         [Setup::IpmiSensor(sensors), Setup::IpmiSel(log)]
     };
     ways.into_iter().flat_map(both).collect()

@@ -47,6 +47,8 @@ pub struct Options {
     pub every: Duration,
     /// The host's root, to tell why there is no BMC.
     pub root: PathBuf,
+    /// When the agent started: what was logged later is no history.
+    pub started: Timestamp,
 }
 
 impl Options {
@@ -199,9 +201,11 @@ fn take(
     let way = &options.way;
     for New { entry, history } in &found.new {
         let (time, approximate) = time(entry.time, skew, now);
+        // The first look comes a moment after the start.
+        let history = *history && (approximate || time < options.started);
         let mut logged = Logged::new(entry.clone(), sensor(entry, known));
         logged.part = way.part(logged.part);
-        let fields = logged.fields(&way.name, *history);
+        let fields = logged.fields(&way.name, history);
         let observation = Observation {
             patterns: Source::IpmiSel,
             time,

@@ -107,20 +107,27 @@ impl Agent {
 
     /// Waits until a fault was opened.
     pub fn await_opened(&self, pattern: &str, part: &str) {
-        self.until(&format!("{pattern} {part} opened"), |agent| {
-            let fault = agent.fault(pattern, part);
-            fault.is_some_and(|f| f["opened"].is_string())
-        });
+        self.await_change(pattern, part, "opened", &Value::Null);
     }
 
     /// Waits until it was cleared, with this proof.
     pub fn await_cleared(&self, pattern: &str, part: &str, proof: &str) {
-        self.until(&format!("{pattern} {part} cleared"), |agent| {
+        self.await_change(pattern, part, "cleared", &proof.into());
+    }
+
+    fn await_change(
+        &self,
+        pattern: &str,
+        part: &str,
+        change: &str,
+        proof: &Value,
+    ) {
+        self.until(&format!("{pattern} {part} {change}"), |agent| {
             agent.history().iter().any(|entry| {
                 entry["pattern"] == pattern
                     && entry["part"] == part
-                    && entry["change"] == "cleared"
-                    && entry["proof"] == proof
+                    && entry["change"] == change
+                    && entry["proof"] == *proof
             })
         });
     }
@@ -133,9 +140,22 @@ impl Agent {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let faults = self.get("/api/v1/faults");
-        let history = self.history();
-        panic!("never: {what}\n{faults:?}\n{history:#?}");
+        let short = |entry: &Value, keys: &[&str]| {
+            let words = keys.iter().map(|key| entry[key].to_string());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let keys = ["state", "pattern", "part", "serial", "proofs"];
+        let faults: Vec<_> =
+            self.faults().iter().map(|f| short(f, &keys)).collect();
+        let keys = ["time", "change", "pattern", "part", "proof"];
+        let history: Vec<_> =
+            self.history().iter().map(|e| short(e, &keys)).collect();
+        let page = self.get("/metrics").unwrap_or_default();
+        let bmc: Vec<&str> = page
+            .lines()
+            .filter(|l| l.starts_with("faultline_ipmi_e"))
+            .collect();
+        panic!("never: {what}\n{faults:#?}\n{history:#?}\n{bmc:#?}");
     }
 
     /// Ends it as a crash does.

@@ -34,7 +34,7 @@ pub struct Bmc {
     pub system_port: u16,
     console: u16,
     child: Child,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn free_tcp() -> u16 {
@@ -90,7 +90,7 @@ impl Bmc {
             path
         };
         let lan = file("lan.conf", &config);
-        let machine = file("machine", &machine::commands(extra));
+        let machine = file("machine", &machine::commands(extra, dir.path()));
         let state = dir.path().join("state");
         std::fs::create_dir(&state).unwrap();
         // It dies of a console that is closed early, unless it is told not
@@ -104,7 +104,7 @@ impl Bmc {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut bmc = Bmc { port, system_port, console, child, _dir: dir };
+        let mut bmc = Bmc { port, system_port, console, child, dir };
         bmc.await_console().then_some(())?;
         if have("ipmitool") {
             bmc.ipmitool(&["sel", "time", "set", "now"]);
@@ -161,6 +161,13 @@ impl Bmc {
         let commands: Vec<String> = states.iter().map(command).collect();
         let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
         self.tell(&commands);
+    }
+
+    /// Puts another power supply into bay `n`.
+    pub fn swap_supply(&self, n: u8, serial: &str) {
+        let file = self.dir.path().join(serial);
+        std::fs::write(&file, machine::supply_inventory(serial)).unwrap();
+        self.tell(&[&machine::give_supply(n, &file)]);
     }
 
     /// Stops it, as a BMC that hangs.

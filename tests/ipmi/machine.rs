@@ -7,6 +7,7 @@
 //! sensors that do not exist, and of some that only make events.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// The BMC's address, and that of the controller behind it.
 const BMC: u8 = 0x20;
@@ -364,8 +365,9 @@ fn discretes() -> Vec<Discrete> {
     ]
 }
 
-/// The commands that make it, with `extra` more temperatures.
-pub fn commands(extra: usize) -> String {
+/// The commands that make it, with `extra` more temperatures; what they refer
+/// to is left in `dir`.
+pub fn commands(extra: usize, dir: &Path) -> String {
     let mut records = Vec::new();
     let mut sensors = String::new();
     let event_only = |number, name: &str, kind, entity: (u8, u8)| {
@@ -421,17 +423,20 @@ pub fn commands(extra: usize) -> String {
         line(&mut out, format!("main_sdr_add {BMC:#x} {}", bytes.join(" ")));
     }
     for n in 1..=2 {
-        line(&mut out, supply_inventory(n, &format!("SN-PSU-{n}")));
+        let file = dir.join(format!("supply-{n}"));
+        let inventory = supply_inventory(&format!("DTXJ8231AB{n}"));
+        std::fs::write(&file, inventory).unwrap();
+        line(&mut out, give_supply(n, &file));
     }
     out.push_str(&sensors);
     line(&mut out, format!("mc_enable {BMC:#x}"));
     out
 }
 
-/// The inventory of power supply `n`, as a command: product area only.
-pub fn supply_inventory(n: u8, serial: &str) -> String {
+/// The inventory of a power supply: a product area and nothing else.
+pub fn supply_inventory(serial: &str) -> Vec<u8> {
     let mut product = vec![1, 0, 0];
-    for text in ["Acme", "PowerBrick 800", "PB800", "1", serial, "", ""] {
+    for text in ["Acme", "PowerBrick 800", "PB800", "1.0", serial, "", ""] {
         product.push(0xC0 | text.len() as u8);
         product.extend(text.bytes());
     }
@@ -445,10 +450,13 @@ pub fn supply_inventory(n: u8, serial: &str) -> String {
     bytes.push(sum(&bytes));
     bytes.extend(product);
     bytes.resize(256, 0);
-    let bytes: Vec<String> =
-        bytes.iter().map(|b| format!("{b:#04x}")).collect();
+    bytes
+}
+
+/// The command that gives supply `n` the inventory in this file.
+pub fn give_supply(n: u8, file: &Path) -> String {
     let id = 0x10 + n;
-    format!("mc_add_fru_data {BMC:#x} {id:#x} 256 data {}", bytes.join(" "))
+    format!("mc_add_fru_data {BMC:#x} {id:#x} 256 file 0 {file:?}")
 }
 
 /// What makes all bytes sum to nothing.

@@ -6,6 +6,7 @@
 
 mod agent;
 mod bmc;
+mod faults;
 mod machine;
 #[path = "../not_run/mod.rs"]
 mod not_run;

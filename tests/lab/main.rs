@@ -13,9 +13,14 @@ mod not_run;
 
 mod agent;
 mod beside;
+#[path = "../ipmi/bmc.rs"]
+mod bmc;
 mod census;
 mod disks;
 mod guest;
 mod kernel;
+#[path = "../ipmi/machine.rs"]
+mod machine;
 mod machine_checks;
+mod management;
 mod pcie;
