@@ -6,6 +6,7 @@
 
 mod agent;
 mod bmc;
+mod cost;
 mod faults;
 mod machine;
 #[path = "../not_run/mod.rs"]
