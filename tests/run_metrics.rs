@@ -64,6 +64,7 @@ fn full_page() -> String {
         store: Status { durable: true, writes: 9, ..Status::default() },
         log_dropped: 4,
         cluster: Some(Shown {
+            guarded: true,
             requests: vec![("get", 200, 1), ("patch", 409, 2), ("get", 0, 3)],
             connected: true,
             written: Timestamp(1_700_000_000_000_000),

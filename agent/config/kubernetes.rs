@@ -57,6 +57,10 @@ pub struct Kubernetes {
     /// where it may not, `quarantine: evict` is a NoSchedule taint. The limits
     /// on the Lease must allow it too.
     pub evict: bool,
+    /// Whether this agent quarantines also where the API server would let it
+    /// change other nodes: for clusters before 1.30, which can't hold it to
+    /// its own. A stolen token could then change any node.
+    pub unguarded: bool,
 }
 
 impl Default for Kubernetes {
@@ -69,6 +73,7 @@ impl Default for Kubernetes {
             unknown_after: Every(Duration::from_secs(60)),
             release_after: Every(Duration::from_secs(600)),
             evict: false,
+            unguarded: false,
         }
     }
 }

@@ -98,6 +98,7 @@ pub(super) fn join(
             release_after: config.kubernetes.release_after.0,
             evict: config.kubernetes.evict,
         },
+        unguarded: config.kubernetes.unguarded,
         ledger: ledger.clone(),
     };
     let task: Beside = Box::new(move || Box::pin(sink.run()));

@@ -16,6 +16,7 @@ const PAIRS_MAX: usize = 64;
 pub struct Counts {
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     connected: AtomicBool,
+    guarded: AtomicBool,
     written: AtomicI64,
     events: AtomicU64,
     events_dropped: AtomicU64,
@@ -40,6 +41,8 @@ pub struct Shown {
     pub requests: Vec<(&'static str, u16, u64)>,
     /// Whether the own Node is being followed.
     pub connected: bool,
+    /// Whether the API server is known to hold the agent to its own Node.
+    pub guarded: bool,
     /// When the Node last had, or was given, the state it should have.
     pub written: Timestamp,
     /// Changes told by Events.
@@ -64,6 +67,11 @@ impl Counts {
     /// Notes whether the own Node is being followed.
     pub fn connected(&self, connected: bool) {
         self.connected.store(connected, Relaxed);
+    }
+
+    /// Notes whether the API server holds the agent to its own Node.
+    pub fn guarded(&self, guarded: bool) {
+        self.guarded.store(guarded, Relaxed);
     }
 
     /// Whether the own Node is being followed.
@@ -109,6 +117,7 @@ impl Counts {
         Shown {
             requests: requests.collect(),
             connected: self.is_connected(),
+            guarded: self.guarded.load(Relaxed),
             written: Timestamp(self.written.load(Relaxed)),
             events: self.events.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),

@@ -286,3 +286,33 @@ fn a_person_settles_what_a_lost_state_left() {
         world.stop();
     });
 }
+
+#[test]
+fn where_the_server_would_let_it_change_others_it_quarantines_nothing() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 5, allowLast: true }", 0);
+        // Alone in the cluster there is nobody to guard.
+        let alone = World::guarded(c);
+        alone.dimm_fails(0);
+        c.until("the node is tainted", is_tainted);
+        alone.stop();
+        c.patch(
+            PATH,
+            MERGE,
+            &json!({ "spec": { "taints": null },
+            "metadata": { "annotations": { KEY: null },
+                          "labels": { KEY: null } } }),
+        );
+
+        c.create_node("other", json!({}));
+        let world = World::guarded(c);
+        world.dimm_fails(1);
+        c.until("it is told", |c| told(c, "Unguarded"));
+        c.until("the condition stands", |c| {
+            c.condition(NODE, "MemoryFault")["status"] == "True"
+        });
+        assert!(!is_tainted(c));
+        world.stop();
+    });
+}

@@ -22,6 +22,8 @@ pub struct World {
 enum How {
     Report,
     Enforce,
+    /// As `Enforce`, and only where the API server guards other Nodes.
+    Guarded,
 }
 
 impl World {
@@ -38,6 +40,11 @@ impl World {
     /// Starts an agent that quarantines; its Lease is in `default`.
     pub fn enforce(cluster: &Cluster) -> World {
         World::new(&cluster.kubeconfig(), How::Enforce)
+    }
+
+    /// The same, where the API server may have to guard other Nodes.
+    pub fn guarded(cluster: &Cluster) -> World {
+        World::new(&cluster.kubeconfig(), How::Guarded)
     }
 
     fn new(kubeconfig: &Path, how: How) -> World {
@@ -123,7 +130,12 @@ impl World {
     pub fn writes(&self) -> f64 {
         let (_, page) = self.agent.get("/metrics");
         let of = |line: &str| {
-            let reads = ["verb=\"get\"", "verb=\"list\"", "verb=\"watch\""];
+            let reads = [
+                "verb=\"get\"",
+                "verb=\"list\"",
+                "verb=\"watch\"",
+                "verb=\"dry-run\"",
+            ];
             let value = line.rsplit(' ').next()?.parse::<f64>().ok()?;
             (!reads.iter().any(|r| line.contains(r))).then_some(value)
         };
@@ -137,7 +149,12 @@ impl World {
 fn launch(dir: &Path, kubeconfig: &Path, how: How) -> Agent {
     let (mode, more) = match how {
         How::Report => ("report", ""),
-        How::Enforce => ("enforce", ", namespace: default, release_after: 1s"),
+        How::Enforce => (
+            "enforce",
+            // The policy is tried in tests of its own.
+            ", namespace: default, release_after: 1s, unguarded: true",
+        ),
+        How::Guarded => ("enforce", ", namespace: default, release_after: 1s"),
     };
     let more = format!(
         "mode: {mode}\nkubernetes: {{ kubeconfig: {}{more} }}\n\

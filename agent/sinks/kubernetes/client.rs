@@ -192,6 +192,36 @@ impl Client {
         self.object(Ask { verb, method, path, accept, body }).await
     }
 
+    /// Has the server check a change of another Node, which it does not
+    /// carry out: the Node, if it would have; `None` if there is no other.
+    ///
+    /// # Errors
+    /// `Denied` or `Invalid` where RBAC or a policy refuses it; those of the
+    /// way to the server.
+    pub async fn try_other_node(&self) -> Result<Option<String>, ApiError> {
+        let path = "/api/v1/nodes?limit=2&includeObject=Metadata";
+        let mut ask = Ask::get("list", path);
+        ask.accept = TABLE;
+        let table: Dated<Table> = self.object(ask).await?;
+        let (rows, _) = table.value.rows(None)?;
+        let mut names = rows.iter().map(|row| &*row.name);
+        let Some(other) = names.find(|name| *name != self.names.node) else {
+            return Ok(None);
+        };
+        let path = format!("/api/v1/nodes/{other}?dryRun=All&{MANAGER}");
+        let body =
+            br#"{"metadata":{"annotations":{"faultline.dev/tried":"x"}}}"#;
+        let ask = Ask {
+            verb: "dry-run",
+            method: Method::PATCH,
+            path: &path,
+            accept: JSON,
+            body: Some((MERGE, body.to_vec())),
+        };
+        let _: Dated<Value> = self.object(ask).await?;
+        Ok(Some(other.to_owned()))
+    }
+
     /// The own Node, if it exists, and the version from which to follow it. A
     /// Node's own version can be too old for that: on a node at rest others'
     /// changes push it out of what the server remembers. One name makes such

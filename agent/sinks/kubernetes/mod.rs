@@ -19,6 +19,7 @@ pub mod client;
 pub mod cluster;
 pub mod conditions;
 pub mod events;
+pub mod guard;
 pub mod node;
 pub mod pace;
 pub mod quarantine;
@@ -63,6 +64,9 @@ pub struct Sink {
     pub grace: Duration,
     /// What quarantine may do here.
     pub rules: Rules,
+    /// Whether quarantine goes on where the API server would let this agent
+    /// change other Nodes.
+    pub unguarded: bool,
     /// The way to the ledger's owner, for a person's orders.
     pub ledger: SyncSender<Message>,
 }
@@ -70,8 +74,9 @@ pub struct Sink {
 impl Sink {
     /// Works until the agent ends.
     pub async fn run(self) {
-        let Sink { client, reader, record, counts, grace, rules, ledger } =
-            self;
+        let Sink { client, reader, record, counts, grace, .. } = self;
+        let (rules, unguarded, ledger) =
+            (self.rules, self.unguarded, self.ledger);
         let (held, settled) = (Held::default(), Settled::default());
         let (tales, told) = mpsc::channel(WAITING_MAX);
         let (done, acted) = watch::channel(Arc::default());
@@ -84,6 +89,7 @@ impl Sink {
             ledger,
             settled: &settled,
             rules,
+            unguarded,
         };
         let notices = reader.notice.clone();
         let reporter =

@@ -13,6 +13,7 @@ use crate::sinks::counts::Shown;
 pub(super) struct ClusterMetrics {
     requests: IntCounterVec,
     connected: IntGauge,
+    guarded: IntGauge,
     written: IntGauge,
     events: IntCounter,
     events_dropped: IntCounter,
@@ -31,6 +32,11 @@ impl ClusterMetrics {
             connected: maker.gauge(
                 "faultline_api_connected",
                 "Whether the own Node is being followed in the API server.",
+            ),
+            guarded: maker.gauge(
+                "faultline_api_guarded",
+                "Whether the API server refuses changes of other Nodes; tried \
+                 in mode enforce, without which nothing is quarantined.",
             ),
             written: maker.gauge(
                 "faultline_api_last_success_timestamp_seconds",
@@ -67,6 +73,7 @@ impl ClusterMetrics {
             raise(&self.requests.with_label_values(&labels), *count);
         }
         self.connected.set(i64::from(shown.connected));
+        self.guarded.set(i64::from(shown.guarded));
         self.written.set(shown.written.0 / 1_000_000);
         raise(&self.events, shown.events);
         raise(&self.events_dropped, shown.events_dropped);

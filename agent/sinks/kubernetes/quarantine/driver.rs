@@ -90,6 +90,11 @@ impl Driver {
         }
     }
 
+    /// Whether it may quarantine, as far as others decide that.
+    pub fn enforce(&mut self, enforce: bool) {
+        self.rules.enforce = enforce;
+    }
+
     /// What is to be remembered over a restart.
     pub fn memory(&self) -> &Memory {
         &self.memory

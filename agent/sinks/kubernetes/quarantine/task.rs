@@ -21,6 +21,7 @@ use crate::sinks::counts::Counts;
 use crate::sinks::kubernetes::client::Client;
 use crate::sinks::kubernetes::conditions::is_valid;
 use crate::sinks::kubernetes::events::Tale;
+use crate::sinks::kubernetes::guard::{Guard, Verdict};
 use crate::sinks::kubernetes::node::{Held, Latest};
 use crate::sinks::kubernetes::teller::{Tales, hand};
 use crate::sinks::record::Record;
@@ -60,6 +61,9 @@ pub struct Task<'a> {
     pub settled: &'a Settled,
     /// What may be done here.
     pub rules: Rules,
+    /// Whether it is done also where the API server would let this agent
+    /// change other Nodes.
+    pub unguarded: bool,
 }
 
 /// Conditions whose lost state a person has settled, by type.
@@ -74,13 +78,23 @@ impl Task<'_> {
         done: watch::Sender<Arc<Notice>>,
     ) {
         let mut driver = None;
+        let mut guard = Guard::new(self.unguarded);
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
             let again = match node {
                 // Whoever follows the Node finds the way back for all.
                 Some(_) if !self.counts.is_connected() => Some(AWAY),
-                Some(_) => self.turn(&mut driver, &notice, node).await,
+                Some(_) => match self.allows(&mut guard).await {
+                    Some((allowed, due)) => {
+                        let notice = &notice;
+                        let turn =
+                            self.turn(&mut driver, allowed, notice, node);
+                        let again = turn.await.unwrap_or(Duration::MAX);
+                        Some(again.min(due))
+                    }
+                    None => Some(AWAY),
+                },
                 None => None,
             };
             done.send_replace(notice);
@@ -97,10 +111,43 @@ impl Task<'_> {
         }
     }
 
+    /// Whether quarantine is allowed here, and how soon to ask again; `None`:
+    /// that is not known yet.
+    async fn allows(&self, guard: &mut Guard) -> Option<(bool, Duration)> {
+        if !self.rules.enforce {
+            return Some((false, Duration::MAX));
+        }
+        let now = clock::now();
+        if guard.due_in(now.boot).is_zero()
+            && let Some(Verdict::Open(other)) =
+                guard.check(self.client, now.boot).await
+        {
+            let effect = match self.unguarded {
+                true => "`unguarded: true` says to quarantine all the same",
+                false => {
+                    "nothing is quarantined; apply the policy of the \
+                          manifests"
+                }
+            };
+            let note = format!(
+                "the API server would let this agent change other Nodes \
+                 (tried on {other}): {effect}"
+            );
+            tracing::error!("{note}");
+            let key = "unguarded".to_owned();
+            let tale = event("Unguarded", note, true, key, now.wall);
+            hand(&self.tales, self.counts, tale);
+        }
+        let allowed = guard.allows()?;
+        self.counts.guarded(guard.is_guarded());
+        Some((allowed, guard.due_in(now.boot)))
+    }
+
     /// Does what is due; when to look again.
     async fn turn(
         &self,
         driver: &mut Option<Driver>,
+        allowed: bool,
         notice: &Notice,
         node: Latest,
     ) -> Option<Duration> {
@@ -114,6 +161,7 @@ impl Task<'_> {
                 format!("{} {:?}", self.client.node_name(), clock::now());
             Driver::new(self.rules, memory, fnv1a(seed.as_bytes()))
         });
+        driver.enforce(allowed);
         let now = clock::now();
         let want = notice.want.as_ref();
         let seen = node.map(|node| (*node).clone());
