@@ -21,3 +21,62 @@ pub fn share_one_heap() {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
+
+/// Lets go of the program's pages that only the start needed, which are most
+/// of what is resident. What is needed again is mapped again, from the page
+/// cache.
+#[expect(unsafe_code, reason = "madvise is a C function")]
+pub fn let_go_of_the_start() {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+    let Ok(own) = std::fs::read_link("/proc/self/exe") else { return };
+    let own = own.display().to_string();
+    for (begin, length) in maps.lines().filter_map(|line| code(line, &own)) {
+        // SAFETY: a private mapping of a file that cannot be written and so
+        // was never changed: the kernel reads the same bytes again when they
+        // are wanted. The address is only named, not accessed.
+        unsafe {
+            libc::madvise(begin as *mut _, length, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// Where the program's code is mapped, if this line of `/proc/self/maps`
+/// tells (proc_pid_maps(5)): `55d0-55f0 r-xp 00000000 fe:00 17  /bin/a`.
+/// Other pages that can't be written may have been, before they were sealed.
+fn code(line: &str, own: &str) -> Option<(usize, usize)> {
+    let (range, rest) = line.split_once(' ')?;
+    if !rest.starts_with("r-xp ") || !rest.ends_with(own) {
+        return None;
+    }
+    let (begin, end) = range.split_once('-')?;
+    let begin = usize::from_str_radix(begin, 16).ok()?;
+    let end = usize::from_str_radix(end, 16).ok()?;
+    Some((begin, end.checked_sub(begin)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_programs_own_code_is_let_go_of() {
+        let line = |flags: &str, path: &str| {
+            format!("55d0000-55f0000 {flags} 00001000 fe:00 17   {path}")
+        };
+        let of = |flags, path| code(&line(flags, path), "/bin/a");
+        assert_eq!(of("r-xp", "/bin/a"), Some((0x55d_0000, 0x2_0000)));
+        assert_eq!(of("r--p", "/bin/a"), None, "it may be sealed data");
+        assert_eq!(of("rw-p", "/bin/a"), None);
+        assert_eq!(of("r-xp", "/lib/b"), None);
+        assert_eq!(code("", "/bin/a"), None);
+    }
+
+    #[test]
+    fn the_program_goes_on_after_it() {
+        let_go_of_the_start();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let own = std::fs::read_link("/proc/self/exe").unwrap();
+        let own = own.display().to_string();
+        assert!(maps.lines().any(|line| code(line, &own).is_some()));
+    }
+}

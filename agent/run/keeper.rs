@@ -419,6 +419,7 @@ impl Keeper {
         if !self.summed_up && self.ready.waiting().is_empty() {
             self.summed_up = true;
             self.sum_up();
+            crate::memory::let_go_of_the_start();
         }
     }
 
