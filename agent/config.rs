@@ -4,24 +4,30 @@
 //! file: `sample` makes the commented sample from them. Nothing here looks at
 //! the system; `run.rs` does, with what stands here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 mod explain;
 mod ipmi;
 mod kubernetes;
+mod log;
 mod poll;
 pub mod sample;
+mod sources;
+#[cfg(test)]
+mod tests;
 
 use explain::{explain, find_key};
 pub use ipmi::Ipmi;
 pub use kubernetes::{Kubernetes, Use};
+pub use log::{Format, Level, Log};
 pub use poll::{Aer, Disk, Edac, Every, Host, Hwmon, Pcie, Raid};
+pub use sources::{
+    EXPECTED, FilePath, Files, Inventory, Journal, Kmsg, Mce, Mount, Sources,
+};
 
 /// Where it is read from unless `--config` says otherwise.
 pub const PATH: &str = "/etc/faultline/config.yaml";
@@ -186,264 +192,6 @@ impl fmt::Display for Listen {
     }
 }
 
-/// What is read.
-#[derive(
-    Clone,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sources {
-    /// The kernel's log.
-    pub kmsg: Kmsg,
-    /// The systemd journal.
-    pub journal: Journal,
-    /// Log files.
-    pub file: Files,
-    /// Mounted filesystems.
-    pub mount: Mount,
-    /// The counters of memory errors that the kernel's EDAC drivers keep.
-    pub edac: Edac,
-    /// The counters of PCIe errors that the kernel keeps for each device.
-    pub aer: Aer,
-    /// Disks: their state, and the health logs of NVMe drives.
-    pub disk: Disk,
-    /// Software RAID: arrays and their members.
-    pub raid: Raid,
-    /// The width and speed of PCIe links.
-    pub pcie: Pcie,
-    /// The node as a whole: memory taken out of use, CPUs, throttling.
-    pub host: Host,
-    /// BMCs: their sensors, their event logs, their inventories.
-    pub ipmi: Ipmi,
-    /// Sensors that the kernel has drivers for; while no BMC answers.
-    pub hwmon: Hwmon,
-    /// The census of parts.
-    pub inventory: Inventory,
-    /// Machine checks and RAS events, from the kernel's tracepoints.
-    pub mce: Mce,
-}
-
-/// The kernel's log.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Kmsg {
-    /// Whether it is read.
-    pub enabled: bool,
-    /// The device.
-    pub path: PathBuf,
-    /// Whether to believe records that user programs wrote to the device.
-    /// For tests only: with it, any process that may write there can open
-    /// any fault; a metric announces it.
-    pub accept_userspace: bool,
-}
-
-impl Default for Kmsg {
-    fn default() -> Kmsg {
-        Kmsg {
-            enabled: true,
-            path: "/dev/kmsg".into(),
-            accept_userspace: false,
-        }
-    }
-}
-
-/// The systemd journal.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Journal {
-    /// Whether it is followed (with journalctl).
-    pub enabled: bool,
-    /// Whether the kernel's text is taken from it too: for hosts where
-    /// /dev/kmsg can't be read. Not together with kmsg.
-    pub kernel: bool,
-}
-
-impl Default for Journal {
-    fn default() -> Journal {
-        Journal { enabled: true, kernel: false }
-    }
-}
-
-/// Log files.
-#[derive(
-    Clone,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Files {
-    /// What is followed, through rotation: a list of
-    /// { glob: /var/log/messages, kernel: true }, where `kernel` says that
-    /// the lines are the kernel's text behind a syslog header.
-    pub paths: Vec<FilePath>,
-}
-
-/// One file, or several, to follow.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(deny_unknown_fields)]
-pub struct FilePath {
-    /// A path, with `*` and `?` in its file name.
-    pub glob: String,
-    /// Whether its lines are kernel text behind a syslog header.
-    #[serde(default)]
-    pub kernel: bool,
-    /// Whether it is the log of mcelog or rasdaemon, in which nobody else
-    /// can write: machine checks in it are believed.
-    #[serde(default)]
-    pub machine_checks: bool,
-}
-
-/// Mounted filesystems.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mount {
-    /// Whether the mount table is watched.
-    pub enabled: bool,
-}
-
-impl Default for Mount {
-    fn default() -> Mount {
-        Mount { enabled: true }
-    }
-}
-
-/// The census of parts.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Inventory {
-    /// Whether the census is taken: without it faults are filed under the
-    /// names that the kernel prints, and no part can be missing.
-    pub enabled: bool,
-    /// How often, besides whenever the kernel tells of a device.
-    pub every: Every,
-    /// How many parts there should be: { dimm: 16, nvme: 8 }. Of dimm, cpu,
-    /// disk (nvme included), nvme, nic, gpu, hba, psu; only this machine's
-    /// own hardware is counted.
-    pub expect: BTreeMap<String, u32>,
-    /// The board's labels for what memory controllers print, where the
-    /// firmware does not tell: { "CPU_SrcID#1_MC#0_Chan#2_DIMM#0": P2-DIMMC1 }.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Default for Inventory {
-    fn default() -> Inventory {
-        Inventory {
-            enabled: true,
-            every: Every(Duration::from_secs(300)),
-            expect: BTreeMap::new(),
-            labels: BTreeMap::new(),
-        }
-    }
-}
-
-/// What `expect` can count.
-pub const EXPECTED: [&str; 8] =
-    ["cpu", "dimm", "disk", "gpu", "hba", "nic", "nvme", "psu"];
-
-/// Machine checks and RAS events, from the kernel's tracepoints.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mce {
-    /// Whether a trace instance of our own is read. Without it machine
-    /// checks are known from the kernel's text alone.
-    pub enabled: bool,
-}
-
-impl Default for Mce {
-    fn default() -> Mce {
-        Mce { enabled: true }
-    }
-}
-
-/// How the log is written.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// One line of text.
-    Text,
-}
-
-/// From which level on the log is written.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// An operator must act.
-    Error,
-    /// Unexpected; nothing is lost.
-    Warn,
-    /// What changed.
-    #[default]
-    Info,
-    /// For whoever looks for a bug.
-    Debug,
-}
-
-/// The agent's own log.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    /// json or text.
-    pub format: Format,
-    /// error, warn, info or debug.
-    pub level: Level,
-}
-
 /// Why a configuration is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -592,88 +340,5 @@ impl Config {
             .or(environment.filter(|name| !name.is_empty()))
             .or_else(host)
             .unwrap_or_else(|| "localhost".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(text: &str) -> String {
-        Config::parse(text, "config.yaml").unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_absent_or_empty_file_means_the_defaults() {
-        let none = Config::read(Path::new("/nonexistent/x.yaml"), false);
-        assert_eq!(none.unwrap(), Config::default());
-        assert!(Config::read(Path::new("/nonexistent/x.yaml"), true).is_err());
-        for text in ["", "\n", "# nothing\n\n#\n"] {
-            assert_eq!(
-                Config::parse(text, "c").unwrap(),
-                Config::default(),
-                "{text:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn keys_that_are_set_win_and_the_others_keep_their_defaults() {
-        let text = "mode: enforce\nlisten: none\nsources:\n  \
-                    kmsg: { accept_userspace: true }\n  \
-                    file:\n    paths:\n      \
-                    - { glob: /var/log/messages, kernel: true }\n";
-        let config = Config::parse(text, "c").unwrap();
-        assert_eq!(config.mode, Mode::Enforce);
-        assert_eq!(config.listen, Listen(None));
-        assert!(config.sources.kmsg.accept_userspace);
-        assert!(config.sources.kmsg.enabled);
-        assert!(config.sources.file.paths[0].kernel);
-        assert_eq!(config.state_dir, Config::default().state_dir);
-    }
-
-    #[test]
-    fn a_mistyped_key_gets_its_place_and_a_suggestion() {
-        let text = error("mode: report\nstat_dir: /tmp\n");
-        assert!(text.starts_with("config.yaml:2:1: "), "{text}");
-        assert!(text.contains("did you mean `state_dir`?"), "{text}");
-        assert!(text.contains("| stat_dir: /tmp"), "{text}");
-        let text = error("sources:\n  kmsg: { enable: true }\n");
-        assert!(text.starts_with("config.yaml:2:"), "{text}");
-        assert!(text.contains("did you mean `enabled`?"), "{text}");
-    }
-
-    #[test]
-    fn a_mistyped_word_gets_a_suggestion() {
-        let text = error("mode: enforced\n");
-        assert!(text.contains("did you mean `enforce`?"), "{text}");
-        let text = error("log: { level: loud }\n");
-        assert!(text.contains("use one of error, warn"), "{text}");
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_with_its_place() {
-        for (text, expected) in [
-            ("listen: here\n", "is no address"),
-            ("node: a\nstate_dir: var\n", "config.yaml:2:1"),
-            ("mode: [report\n", "config.yaml:"),
-            ("mode: report\nmode: observe\n", "config.yaml:2:1"),
-            ("sources: { journal: { kernel: true } }\n", "count twice"),
-            ("- a\n", "config.yaml:1:1"),
-            ("sources: { file: { paths: [{ glob: '' }] } }\n", "is no path"),
-        ] {
-            let message = error(text);
-            assert!(message.contains(expected), "{text:?}: {message}");
-        }
-    }
-
-    #[test]
-    fn hostile_files_are_refused_without_harm() {
-        let deep = "[".repeat(100_000);
-        assert!(Config::parse(&deep, "c").is_err());
-        let escape = error("\u{1b}[31m: 1\n");
-        assert!(!escape.contains('\u{1b}'), "{escape:?}");
-        assert!(Config::read(Path::new("/"), true).is_err());
-        assert!(Config::read(Path::new("/dev/zero"), true).is_err());
     }
 }

@@ -4,7 +4,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::{Maker, raise};
+use super::maker::{Maker, raise};
 use crate::patterns::set::Severity;
 use crate::sinks::counts::Shown;
 

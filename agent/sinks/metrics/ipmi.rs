@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use prometheus::{GaugeVec, IntCounterVec, Opts};
 
-use super::{CONSTANT, Maker, raise};
+use super::maker::{CONSTANT, Maker, raise};
 use crate::clock;
 use crate::decode::ipmi::kinds;
 use crate::decode::ipmi::units::{

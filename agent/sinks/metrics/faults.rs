@@ -1,0 +1,175 @@
+//! The faults as series: one for each that was raised and is remembered, up
+//! to a limit, and one for each part that such a fault is on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use prometheus::IntGaugeVec;
+
+use super::maker::{Maker, OVERFLOW, locked};
+use crate::ledger::fault::{Fault, FaultKey};
+
+/// Fault series at most; a node with more is broken as a whole, and the count
+/// of the rest is in the overflow series.
+pub const FAULTS_MAX: usize = 512;
+
+/// The series of faults and of their parts.
+#[derive(Debug)]
+pub(super) struct FaultMetrics {
+    active: IntGaugeVec,
+    parts: IntGaugeVec,
+    faults: Mutex<Faults>,
+}
+
+/// The faults that are shown, and how.
+#[derive(Debug, Default)]
+struct Faults {
+    shown: BTreeMap<FaultKey, Shown>,
+    with_series: usize,
+    /// The parts that have an info series.
+    parts: BTreeSet<[String; 4]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shown {
+    /// pattern, component, part, severity.
+    labels: [String; 4],
+    raised: bool,
+    has_series: bool,
+    /// part, place, model, serial; where the census knows the part.
+    part: Option<[String; 4]>,
+}
+
+impl Shown {
+    fn of(fault: &Fault) -> Shown {
+        let labels = [
+            fault.key.pattern.to_string(),
+            fault.component.to_string(),
+            fault.name().to_string(),
+            fault.severity.word().to_owned(),
+        ];
+        let raised = fault.phase.is_raised();
+        let part = fault.about.as_ref().map(|about| {
+            let text = |t: &Option<String>| t.clone().unwrap_or_default();
+            let name = fault.name().to_string();
+            let (place, model) = (text(&about.place), text(&about.model));
+            [name, place, model, text(&about.serial)]
+        });
+        Shown { labels, raised, has_series: false, part }
+    }
+
+    fn labels(&self) -> [&str; 4] {
+        self.labels.each_ref().map(String::as_str)
+    }
+}
+
+impl FaultMetrics {
+    pub(super) fn new(maker: &Maker) -> FaultMetrics {
+        FaultMetrics {
+            active: maker.gauges(
+                "faultline_fault_active",
+                "Faults that were raised and are remembered: 1 while active \
+                 or recovering, 0 when over.",
+                &["pattern", "component", "part", "severity"],
+            ),
+            parts: maker.gauges(
+                "faultline_part_info",
+                "The parts that faults are on: where they sit and what they \
+                 are.",
+                &["part", "place", "model", "serial"],
+            ),
+            faults: Mutex::default(),
+        }
+    }
+
+    /// Shows a fault as it is now; `None`: it is forgotten.
+    pub(super) fn fault(&self, key: &FaultKey, fault: Option<&Fault>) {
+        let mut faults = locked(&self.faults);
+        let fault = fault.filter(|f| f.opened.is_some());
+        let new = fault.map(Shown::of);
+        self.show(&mut faults, key, new);
+        self.show_overflow(&mut faults);
+        self.show_parts(&mut faults);
+    }
+
+    /// One series for each part that a fault with a series is on: no more
+    /// than there are of those.
+    fn show_parts(&self, faults: &mut Faults) {
+        let with_series = faults.shown.values().filter(|s| s.has_series);
+        let parts: BTreeSet<[String; 4]> =
+            with_series.filter_map(|s| s.part.clone()).collect();
+        for old in faults.parts.difference(&parts) {
+            let labels = old.each_ref().map(String::as_str);
+            // Nothing is left of it either way.
+            let _ = self.parts.remove_label_values(&labels);
+        }
+        for new in parts.difference(&faults.parts) {
+            let labels = new.each_ref().map(String::as_str);
+            self.parts.with_label_values(&labels).set(1);
+        }
+        faults.parts = parts;
+    }
+
+    fn show(&self, faults: &mut Faults, key: &FaultKey, new: Option<Shown>) {
+        if let Some(old) = faults.shown.remove(key)
+            && old.has_series
+        {
+            faults.with_series -= 1;
+            if new.as_ref().is_none_or(|new| new.labels != old.labels) {
+                // It may be gone already when two keys were cut to the same
+                // labels; either way no series is left.
+                let _ = self.active.remove_label_values(&old.labels());
+            }
+        }
+        let Some(mut new) = new else { return };
+        if faults.with_series >= FAULTS_MAX && new.raised {
+            self.make_room(faults);
+        }
+        if faults.with_series < FAULTS_MAX {
+            self.give_series(&mut new);
+            faults.with_series += 1;
+        }
+        faults.shown.insert(key.clone(), new);
+    }
+
+    /// A fault that is over gives its series up to one that is raised.
+    fn make_room(&self, faults: &mut Faults) {
+        let over = faults.shown.values_mut();
+        let mut over = over.filter(|shown| shown.has_series && !shown.raised);
+        if let Some(shown) = over.next() {
+            shown.has_series = false;
+            let _ = self.active.remove_label_values(&shown.labels());
+            faults.with_series -= 1;
+        }
+    }
+
+    fn give_series(&self, shown: &mut Shown) {
+        shown.has_series = true;
+        let series = self.active.with_label_values(&shown.labels());
+        series.set(i64::from(shown.raised));
+    }
+
+    /// Gives free series to raised faults without one, and shows how many
+    /// are left.
+    fn show_overflow(&self, faults: &mut Faults) {
+        let labels = [OVERFLOW; 4];
+        if faults.shown.len() <= faults.with_series {
+            // There is none unless there was an overflow.
+            let _ = self.active.remove_label_values(&labels);
+            return;
+        }
+        let mut rest = 0;
+        for shown in faults.shown.values_mut() {
+            if shown.has_series || !shown.raised {
+                continue;
+            }
+            if faults.with_series < FAULTS_MAX {
+                self.give_series(shown);
+                faults.with_series += 1;
+            } else {
+                rest += 1;
+            }
+        }
+        self.active.with_label_values(&labels).set(rest);
+    }
+}
