@@ -6,6 +6,7 @@
 
 #![expect(dead_code, reason = "each test binary uses another part of it")]
 
+pub mod manifests;
 mod real;
 pub mod stand_in;
 
@@ -88,6 +89,11 @@ impl Cluster {
             Server::StandIn(stand_in) => Some(stand_in),
             Server::Real(_) => None,
         }
+    }
+
+    /// A place for files that end with the cluster.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// A kubeconfig of the administrator.

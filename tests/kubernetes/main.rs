@@ -7,8 +7,11 @@ mod conditions;
 #[path = "../kube/mod.rs"]
 mod kube;
 mod outage;
+mod policed;
 mod quarantine;
 mod race;
+#[path = "../not_run/mod.rs"]
+mod said;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../run_agent/support.rs"]
 mod support;

@@ -24,6 +24,8 @@ enum How {
     Enforce,
     /// As `Enforce`, and only where the API server guards other Nodes.
     Guarded,
+    /// As `Guarded`, with the Lease where the manifests put it.
+    Policed,
 }
 
 impl World {
@@ -45,6 +47,11 @@ impl World {
     /// The same, where the API server may have to guard other Nodes.
     pub fn guarded(cluster: &Cluster) -> World {
         World::new(&cluster.kubeconfig(), How::Guarded)
+    }
+
+    /// The same on the manifests' own Lease, as this kubeconfig's user.
+    pub fn policed(kubeconfig: &Path) -> World {
+        World::new(kubeconfig, How::Policed)
     }
 
     fn new(kubeconfig: &Path, how: How) -> World {
@@ -155,6 +162,7 @@ fn launch(dir: &Path, kubeconfig: &Path, how: How) -> Agent {
             ", namespace: default, release_after: 1s, unguarded: true",
         ),
         How::Guarded => ("enforce", ", namespace: default, release_after: 1s"),
+        How::Policed => ("enforce", ", release_after: 1s"),
     };
     let more = format!(
         "mode: {mode}\nkubernetes: {{ kubeconfig: {}{more} }}\n\

@@ -208,18 +208,34 @@ impl Client {
         let Some(other) = names.find(|name| *name != self.names.node) else {
             return Ok(None);
         };
-        let path = format!("/api/v1/nodes/{other}?dryRun=All&{MANAGER}");
         let body =
             br#"{"metadata":{"annotations":{"faultline.dev/tried":"x"}}}"#;
-        let ask = Ask {
-            verb: "dry-run",
-            method: Method::PATCH,
-            path: &path,
-            accept: JSON,
-            body: Some((MERGE, body.to_vec())),
-        };
-        let _: Dated<Value> = self.object(ask).await?;
-        Ok(Some(other.to_owned()))
+        // Two endpoints, and a policy may have been written for one alone.
+        let mut refused = None;
+        for side in ["", "/status"] {
+            let path =
+                format!("/api/v1/nodes/{other}{side}?dryRun=All&{MANAGER}");
+            let ask = Ask {
+                verb: "dry-run",
+                method: Method::PATCH,
+                path: &path,
+                accept: JSON,
+                body: Some((MERGE, body.to_vec())),
+            };
+            match self.object::<Value>(ask).await {
+                Ok(_) => return Ok(Some(format!("{other}{side}"))),
+                Err(error) => refused = Some(error),
+            }
+            // Only a refusal says something of the other endpoint.
+            let lasting = matches!(
+                refused,
+                Some(ApiError::Denied(_) | ApiError::Invalid(_))
+            );
+            if !lasting {
+                break;
+            }
+        }
+        refused.map_or(Ok(None), Err)
     }
 
     /// The own Node, if it exists, and the version from which to follow it. A
