@@ -20,6 +20,8 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg,
 };
 
+use crate::clock;
+
 /// The longest path that is asked for.
 const PATH_MAX: usize = 256;
 
@@ -200,17 +202,8 @@ pub fn lend(socket: &Path, devices: &[Lent]) -> io::Result<()> {
 }
 
 fn answer(mut stream: UnixStream, devices: &[Lent]) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut asked = Vec::new();
-    let mut byte = [0];
-    while asked.len() <= PATH_MAX {
-        stream.read_exact(&mut byte)?;
-        if byte[0] == b'\n' {
-            break;
-        }
-        asked.push(byte[0]);
-    }
+    let asked = request(&mut stream)?;
     let asked = String::from_utf8_lossy(&asked);
     let (write, path) = match asked.split_at_checked(1) {
         Some(("r", path)) => (false, path),
@@ -224,6 +217,31 @@ fn answer(mut stream: UnixStream, devices: &[Lent]) -> io::Result<()> {
         Ok(file) => send(&stream, 0, Some(&file)),
         Err(e) => send(&stream, e.raw_os_error().unwrap_or(libc::EIO), None),
     }
+}
+
+/// Reads a request, all of it within [`PATIENCE`]: whoever sends a byte now
+/// and then must not keep others from being lent anything.
+fn request(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let end = clock::boot().plus(PATIENCE);
+    let mut asked = Vec::new();
+    let mut piece = [0; PATH_MAX];
+    while asked.len() <= PATH_MAX {
+        let left = end.since(clock::boot());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let read = stream.read(&mut piece)?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        asked.extend_from_slice(&piece[..read]);
+        if let Some(line) = asked.iter().position(|byte| *byte == b'\n') {
+            asked.truncate(line);
+            break;
+        }
+    }
+    Ok(asked)
 }
 
 /// Only what is a device itself: no link leads elsewhere.
@@ -311,6 +329,28 @@ mod tests {
         {
             assert!(bad.parse::<Lent>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn whoever_sends_byte_by_byte_is_cut_off_and_others_are_served() {
+        let (_dir, socket) = lender(&["/dev/zero"]);
+        let began = clock::boot();
+        let mut slow = UnixStream::connect(&socket).unwrap();
+        let trickle = std::thread::spawn(move || {
+            // Longer than both sides' patience together, if it were let.
+            for _ in 0..40 {
+                std::thread::sleep(PATIENCE / 10);
+                if slow.write_all(b"r").is_err() {
+                    return;
+                }
+            }
+        });
+        std::thread::sleep(PATIENCE / 10);
+        // It waits for its turn no longer than its own patience, twice.
+        let zero = || borrow(&socket, Path::new("/dev/zero"), false);
+        assert!(zero().or_else(|_| zero()).is_ok());
+        assert!(clock::boot().since(began) < PATIENCE * 3);
+        trickle.join().unwrap();
     }
 
     #[test]

@@ -2,32 +2,27 @@
 //! waits. Reads the Lease and the nodes with the caller's own credentials;
 //! needs no agent.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use anyhow::anyhow;
 
-use anyhow::{Context, anyhow};
-
+use super::reach::{Reach, Reached};
 use super::screen::{Ink, Screen};
 use super::table::{Fit, Table, UNKNOWN};
 use super::{Exit, Global};
-use crate::config::Config;
-use crate::sinks::counts::Counts;
 use crate::sinks::kubernetes::budget::explain::{Explain, explain};
 use crate::sinks::kubernetes::budget::limits::{LIMITS, Limits};
 use crate::sinks::kubernetes::budget::register;
-use crate::sinks::kubernetes::client::{Access, Client, Names};
+use crate::sinks::kubernetes::client::Client;
 use crate::sinks::kubernetes::cluster::{ApiError, Cluster, Dated, Lease};
 
 /// Options of `budget`.
 #[derive(Debug, clap::Args)]
 pub struct BudgetArgs {
-    /// The kubeconfig [default: that of the configuration, $KUBECONFIG,
-    /// ~/.kube/config, or the pod's service account]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
     /// Take away what nodes that are gone have left on the Lease
     #[arg(long)]
     pub prune: bool,
+    /// How the API server is reached.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// Shows the budget, or prunes its register.
@@ -40,26 +35,10 @@ pub fn run(
     out: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let config = global.settings()?;
-    let access = access(&config, args.kubeconfig.as_ref());
-    let kubernetes = &config.kubernetes;
-    let names = Names {
-        // No request of this command is about a node of its own.
-        node: "none".into(),
-        namespace: kubernetes.namespace.clone(),
-        lease: kubernetes.lease.clone(),
-    };
-    let client = Client::new(access, names, Arc::new(Counts::default()))
-        .map_err(|why| anyhow!(why))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("no network runtime")?;
+    let reached = args.reach.open(&config)?;
+    let Reached { client, namespace, lease: name, runtime } = reached;
     let (lease, found) = runtime.block_on(look(&client)).map_err(|error| {
-        anyhow!(
-            "the budget {}/{} can't be read: {error}",
-            kubernetes.namespace,
-            kubernetes.lease
-        )
+        anyhow!("the budget {}/{} can't be read: {error}", namespace, name)
     })?;
     if args.prune {
         let pruned = runtime.block_on(prune(&client, lease, &found))?;
@@ -75,20 +54,6 @@ pub fn run(
     }
     let quiet = found.stopped.is_none() && found.waiting.is_empty();
     Ok(if quiet { Exit::Good } else { Exit::Findings })
-}
-
-fn access(config: &Config, asked: Option<&PathBuf>) -> Access {
-    let configured = &config.kubernetes.kubeconfig;
-    let configured = Some(configured).filter(|p| !p.as_os_str().is_empty());
-    let variable = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let home = home.map(|home| home.join(".kube/config"));
-    asked
-        .or(configured)
-        .cloned()
-        .or(variable)
-        .or(home.filter(|path| path.exists()))
-        .map_or(Access::InCluster, Access::Kubeconfig)
 }
 
 async fn look(client: &Client) -> Result<(Dated<Lease>, Explain), ApiError> {

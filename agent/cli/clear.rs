@@ -1,6 +1,9 @@
 //! `faultline clear`: a person says that a fault is over. Who and why are
 //! recorded.
 
+#[cfg(feature = "kubernetes")]
+mod by_node;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +32,10 @@ pub struct ClearArgs {
     /// Also if the failed serial number is still there
     #[arg(long)]
     pub force: bool,
+    /// Where another node's agent is asked.
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub by_node: by_node::ByNode,
 }
 
 /// How long opening and writing the store may take.
@@ -51,6 +58,10 @@ pub fn run(
     if why.is_empty() || why.len() > WHY_MAX {
         eprintln!("faultline: --why takes a reason of 1 to {WHY_MAX} bytes");
         return Ok(Exit::Usage);
+    }
+    #[cfg(feature = "kubernetes")]
+    if let Some(node) = &args.by_node.node {
+        return by_node::run(global, args, node, out);
     }
     let command = Command::Clear {
         fault: args.fault.clone(),

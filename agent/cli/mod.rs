@@ -16,7 +16,11 @@ pub mod explain;
 pub mod history;
 pub mod known;
 pub mod lend;
+#[cfg(feature = "kubernetes")]
+pub mod nodes;
 pub mod parts;
+#[cfg(feature = "kubernetes")]
+pub mod reach;
 pub mod replay;
 pub mod run;
 mod runbooks;
@@ -29,12 +33,16 @@ pub mod settings;
 pub mod status;
 pub mod table;
 pub mod test;
+#[cfg(feature = "kubernetes")]
+pub mod uninstall;
 pub mod when;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 
 use screen::Screen;
 
@@ -83,9 +91,11 @@ pub struct Files {
 /// Finds failing hardware on this node and names the part to pull.
 #[derive(Debug, Parser)]
 #[command(name = "faultline", version, propagate_version = true)]
-#[command(after_help = "Exit status: scan, status: 0 nothing, 1 the worst is \
+#[command(
+    after_help = "Exit status: scan, status, nodes: 0 nothing, 1 the worst is \
     a warning, 2 an error or fatal, 3 could not check; check, test: 0 good, \
-    1 findings; any command: 3 it could not be done, 64 wrong usage.")]
+    1 findings; any command: 3 it could not be done, 64 wrong usage."
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -145,9 +155,15 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// End a fault by hand
     Clear(clear::ClearArgs),
+    /// Show every node of the cluster: faults, parts, quarantine, age
+    #[cfg(feature = "kubernetes")]
+    Nodes(nodes::NodesArgs),
     /// Show how many nodes may be out of service, who is, and who waits
     #[cfg(feature = "kubernetes")]
     Budget(budget::BudgetArgs),
+    /// Take away all that agents ever put on any node of the cluster
+    #[cfg(feature = "kubernetes")]
+    Uninstall(uninstall::UninstallArgs),
     /// Show every part of this machine, with place, model and serial number
     Parts(parts::PartsArgs),
     /// Show the sensors of the BMC: value, states, thresholds, age
@@ -188,6 +204,10 @@ impl Cli {
             Command::Clear(args) => clear::run(global, args, out),
             #[cfg(feature = "kubernetes")]
             Command::Budget(args) => budget::run(global, args, out),
+            #[cfg(feature = "kubernetes")]
+            Command::Nodes(args) => nodes::run(global, args, out),
+            #[cfg(feature = "kubernetes")]
+            Command::Uninstall(args) => uninstall::run(global, args, out),
             Command::Parts(args) => parts::run(global, args, out),
             Command::Sensors(args) => sensors::run(global, args, out),
             Command::Sel(args) => sel::run(global, args, out),
@@ -208,9 +228,25 @@ impl Cli {
     }
 }
 
+/// Reads the command line. As `kubectl-faultline` this program is a plugin of
+/// kubectl, and calls itself so.
+fn parse() -> Result<Cli, clap::Error> {
+    let own = std::env::args_os().next().map(PathBuf::from);
+    let plugin =
+        own.is_some_and(|own| own.file_name() == Some(PLUGIN.as_ref()));
+    let mut command = Cli::command();
+    if plugin {
+        command = command.bin_name("kubectl faultline");
+    }
+    Cli::from_arg_matches(&command.try_get_matches()?)
+}
+
+/// What kubectl looks for to carry out `kubectl faultline`.
+const PLUGIN: &str = "kubectl-faultline";
+
 /// What `main` does: the exit status of the whole program.
 pub fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // A closed standard error leaves only the status to tell it.
@@ -246,7 +282,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -52,15 +52,25 @@ pub struct Notice {
     pub patterns: u64,
 }
 
-/// By what people name a fault.
+/// By what people name a fault, and how bad it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Its id.
     pub id: String,
+    /// Its pattern.
+    pub pattern: Arc<str>,
+    /// What people call its part.
+    pub part: String,
     /// Its component group.
     pub component: Arc<str>,
     /// Its condition type.
     pub condition: Arc<str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Since when it holds.
+    pub opened: Option<Timestamp>,
+    /// Whether the API server may be told of it.
+    pub told: bool,
 }
 
 /// The condition types of a pattern set in an agent of this mode.
@@ -174,8 +184,13 @@ impl Board {
         }
         let named = |fault: &Fault| Named {
             id: fault.id(),
+            pattern: Arc::clone(&fault.key.pattern),
+            part: fault.name().to_string(),
             component: Arc::clone(&fault.component),
             condition: Arc::clone(&fault.condition),
+            severity: fault.severity,
+            opened: fault.opened,
+            told: fault.stage >= Stage::Report,
         };
         let holding = ledger.faults().filter(|f| f.phase.is_raised());
         let notice = Notice {

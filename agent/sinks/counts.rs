@@ -20,6 +20,7 @@ pub struct Counts {
     written: AtomicI64,
     events: AtomicU64,
     events_dropped: AtomicU64,
+    restarts: AtomicU64,
     standing: Mutex<Option<Standing>>,
 }
 
@@ -49,6 +50,8 @@ pub struct Shown {
     pub events: u64,
     /// Changes that no Event tells.
     pub events_dropped: u64,
+    /// How often all that talks to the API server had to begin anew.
+    pub restarts: u64,
     /// How this node stands with quarantine; `None` before that is known.
     pub standing: Option<Standing>,
 }
@@ -94,6 +97,11 @@ impl Counts {
         self.events_dropped.fetch_add(changes as u64, Relaxed);
     }
 
+    /// Counts a new beginning after a panic.
+    pub fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+    }
+
     /// Notes how this node stands with quarantine.
     pub fn standing(
         &self,
@@ -121,6 +129,7 @@ impl Counts {
             written: Timestamp(self.written.load(Relaxed)),
             events: self.events.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
             standing: self
                 .standing
                 .lock()

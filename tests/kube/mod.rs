@@ -26,6 +26,9 @@ pub const JSON: &str = "application/json";
 /// The token of the administrator.
 pub const ADMIN: &str = "admin-token";
 
+/// The token of one who may only what [`Cluster::allow_plain`] says.
+pub const PLAIN: &str = "plain-token";
+
 /// Longer than anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -103,20 +106,111 @@ impl Cluster {
 
     /// Writes a kubeconfig whose token stands in a file of its own.
     pub fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let (scheme, address) = self.url();
+        let url = format!("{scheme}://{address}");
+        self.write_kubeconfig_at(name, token, &url)
+    }
+
+    /// The same, with another way to the server.
+    pub fn write_kubeconfig_at(
+        &self,
+        name: &str,
+        token: &str,
+        url: &str,
+    ) -> PathBuf {
         let token_file = self.dir.path().join(format!("{name}.token"));
         std::fs::write(&token_file, token).unwrap();
-        let (url, ca) = match &self.server {
-            Server::StandIn(s) => (s.url(), None),
-            Server::Real(r) => (r.url(), Some(r.certificate())),
+        self.write_user(name, url, json!({ "tokenFile": token_file }))
+    }
+
+    /// A kubeconfig whose token a program tells.
+    pub fn write_exec_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
+        let said = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential", "status": { "token": token },
+        });
+        let exec = json!({
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "interactiveMode": "Never",
+            "command": "echo", "args": [said.to_string()],
+        });
+        let (scheme, address) = self.url();
+        let url = format!("{scheme}://{address}");
+        self.write_user(name, &url, json!({ "exec": exec }))
+    }
+
+    /// A kubeconfig of a client certificate; the real server alone.
+    pub fn write_certificate_kubeconfig(&self, name: &str) -> PathBuf {
+        let Server::Real(real) = &self.server else {
+            panic!("the stand-in knows no certificates")
         };
+        let (certificate, key) = real.client_certificate(name);
+        let user = json!({ "client-certificate": certificate,
+                           "client-key": key });
+        self.write_user(name, &real.url(), user)
+    }
+
+    /// New authorities of server and clients, and a new client certificate
+    /// in place of the old; takes effect when the server starts again.
+    pub fn rotate_certificates(&self, name: &str) {
+        let Server::Real(real) = &self.server else {
+            panic!("the stand-in knows no certificates")
+        };
+        real.rotate();
+        real.client_certificate(name);
+    }
+
+    /// `http` or `https`, and the address.
+    pub fn url(&self) -> (&'static str, String) {
+        let url = match &self.server {
+            Server::StandIn(s) => s.url(),
+            Server::Real(r) => r.url(),
+        };
+        match url.strip_prefix("https://") {
+            Some(address) => ("https", address.to_owned()),
+            None => ("http", url.replace("http://", "")),
+        }
+    }
+
+    /// The authority of the real server's certificate.
+    pub fn authority(&self) -> PathBuf {
+        let Server::Real(real) = &self.server else {
+            panic!("the stand-in has no certificate")
+        };
+        real.certificate()
+    }
+
+    /// Whether the token [`PLAIN`] may do what an agent does.
+    pub fn allow_plain(&self, allowed: bool) {
+        if let Server::StandIn(stand_in) = &self.server {
+            return stand_in.with(|s| {
+                s.tokens.retain(|token| token != PLAIN);
+                s.tokens.extend(allowed.then(|| PLAIN.to_owned()));
+            });
+        }
+        let path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+        if !allowed {
+            return self.delete(&format!("{path}/plain"));
+        }
+        let binding = json!({
+            "metadata": { "name": "plain" },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io",
+                         "kind": "ClusterRole", "name": "cluster-admin" },
+            "subjects": [{ "apiGroup": "rbac.authorization.k8s.io",
+                           "kind": "User", "name": "plain" }],
+        });
+        self.create(path, &binding);
+    }
+
+    fn write_user(&self, name: &str, url: &str, user: Value) -> PathBuf {
         let mut cluster = json!({ "server": url });
-        if let Some(ca) = ca {
-            cluster["certificate-authority"] = json!(ca);
+        if let Server::Real(real) = &self.server {
+            cluster["certificate-authority"] = json!(real.certificate());
         }
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "it",
             "clusters": [{ "name": "it", "cluster": cluster }],
-            "users": [{ "name": "it", "user": { "tokenFile": token_file } }],
+            "users": [{ "name": "it", "user": user }],
             "contexts": [{ "name": "it",
                            "context": { "cluster": "it", "user": "it" } }],
         });

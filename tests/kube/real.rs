@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{ADMIN, PATIENCE};
+use super::{ADMIN, PATIENCE, PLAIN};
 
 /// The processes.
 pub struct Real {
@@ -38,7 +38,10 @@ impl Real {
     pub fn start(assets: &Path, dir: &Path) -> Real {
         let (port, etcd_port, peer) = (free_port(), free_port(), free_port());
         keys(dir);
-        let tokens = format!("{ADMIN},admin,admin,\"system:masters\"\n");
+        authority(dir);
+        let tokens = format!(
+            "{ADMIN},admin,admin,\"system:masters\"\n{PLAIN},plain,plain\n"
+        );
         std::fs::write(dir.join("tokens.csv"), tokens).unwrap();
         let etcd = command(&assets.join("etcd"), &dir.join("etcd.log"))
             .arg("--data-dir")
@@ -67,6 +70,49 @@ impl Real {
         self.dir.join("certs/apiserver.crt")
     }
 
+    /// Signs a certificate of an administrator: its file and that of its key.
+    pub fn client_certificate(&self, name: &str) -> (PathBuf, PathBuf) {
+        let path = |end: &str| self.dir.join(format!("{name}.{end}"));
+        let (key, request, signed) = (path("key"), path("csr"), path("crt"));
+        let text = |path: &Path| path.display().to_string();
+        let subject = format!("/O=system:masters/CN={name}");
+        openssl(&[
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            &subject,
+            "-keyout",
+            &text(&key),
+            "-out",
+            &text(&request),
+        ]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-days",
+            "1",
+            "-in",
+            &text(&request),
+            "-CA",
+            &text(&self.dir.join("clients.crt")),
+            "-CAkey",
+            &text(&self.dir.join("clients.key")),
+            "-out",
+            &text(&signed),
+        ]);
+        (signed, key)
+    }
+
+    /// Forgets the server's certificate, which it then makes anew, and the
+    /// authority of its clients.
+    pub fn rotate(&self) {
+        std::fs::remove_dir_all(self.dir.join("certs")).unwrap();
+        authority(&self.dir);
+    }
+
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
             server.kill().unwrap();
@@ -90,6 +136,7 @@ impl Real {
                 "--service-account-signing-key-file={}",
                 file("sa.key")
             ))
+            .arg(format!("--client-ca-file={}", file("clients.crt")))
             .arg(format!("--token-auth-file={}", file("tokens.csv")))
             .arg("--authorization-mode=Node,RBAC")
             .arg("--service-cluster-ip-range=10.0.0.0/24")
@@ -119,18 +166,40 @@ impl Real {
     }
 }
 
+fn openssl(args: &[&str]) {
+    let done = Command::new("openssl").args(args).output();
+    let done = done.expect("openssl makes the keys of a real API server");
+    assert!(done.status.success(), "{done:?}");
+}
+
+/// The authority that signs clients' certificates.
+fn authority(dir: &Path) {
+    let text = |name: &str| dir.join(name).display().to_string();
+    let (key, certificate) = (text("clients.key"), text("clients.crt"));
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=clients",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ]);
+}
+
 /// The keys of service accounts' tokens.
 fn keys(dir: &Path) {
     let key = dir.join("sa.key");
-    let run = |args: &[&str]| {
-        let done = Command::new("openssl").args(args).output();
-        let done = done.expect("openssl makes the keys of a real API server");
-        assert!(done.status.success(), "{done:?}");
-    };
     let key = key.to_str().unwrap();
-    run(&["genrsa", "-out", key, "2048"]);
+    openssl(&["genrsa", "-out", key, "2048"]);
     let public = dir.join("sa.pub");
-    run(&["rsa", "-in", key, "-pubout", "-out", public.to_str().unwrap()]);
+    openssl(&["rsa", "-in", key, "-pubout", "-out", public.to_str().unwrap()]);
 }
 
 impl Drop for Real {

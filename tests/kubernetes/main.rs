@@ -7,9 +7,11 @@ mod conditions;
 #[path = "../kube/mod.rs"]
 mod kube;
 mod outage;
+mod people;
 mod policed;
 mod quarantine;
 mod race;
+mod rotation;
 #[path = "../not_run/mod.rs"]
 mod said;
 #[expect(dead_code, reason = "other tests use the rest of it")]

@@ -17,7 +17,11 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_faultline");
 
 /// A command that starts the agent on this configuration file.
 pub fn command(config: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    prepare(Command::new(PROGRAM), config)
+}
+
+/// Has a command run the agent on this configuration file.
+fn prepare(mut command: Command, config: &Path) -> Command {
     command.arg("run").arg("--config").arg(config);
     command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command
@@ -52,10 +56,15 @@ pub fn write_config(dir: &Path, address: &str, more: &str) -> PathBuf {
 impl Agent {
     /// Starts an agent; `more` is added to its configuration.
     pub fn start(dir: &Path, more: &str) -> Agent {
+        Agent::start_by(Command::new(PROGRAM), dir, more)
+    }
+
+    /// The same, by a command to whose arguments the agent's are added.
+    pub fn start_by(program: Command, dir: &Path, more: &str) -> Agent {
         let address = free_address();
         let config = write_config(dir, &address, more);
         let mut child =
-            command(&config).stdout(Stdio::piped()).spawn().unwrap();
+            prepare(program, &config).stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

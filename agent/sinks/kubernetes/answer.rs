@@ -82,7 +82,12 @@ pub fn meaning(
 ) -> ApiError {
     let message = message.to_owned();
     match status {
-        401 | 403 => ApiError::Denied(message),
+        // The server's one word says nothing of what to do.
+        401 => ApiError::Denied(format!(
+            "{message} (is the token over, or was the Node that it is bound \
+             to made anew?)"
+        )),
+        403 => ApiError::Denied(message),
         404 => ApiError::NotFound,
         409 => ApiError::Conflict,
         410 => ApiError::Gone,

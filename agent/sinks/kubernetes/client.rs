@@ -6,18 +6,17 @@
 //! counted by verb and code. Nothing is repeated here: whoever asks decides
 //! anew with what it knows then.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use super::access::Access;
 use super::answer::{chain, date, read, refusal};
 use super::cluster::{
     Answer, ApiError, Cluster, Dated, Lease, Meta, Node, Row, Table,
@@ -52,25 +51,6 @@ const JSON: &str = "application/json";
 
 /// How lists are wanted.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
-
-/// How the API server is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// By the service account of the pod.
-    InCluster,
-    /// As this file says.
-    Kubeconfig(PathBuf),
-}
-
-/// As `doctor` and the log say it.
-impl std::fmt::Display for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Access::InCluster => f.write_str("the pod's service account"),
-            Access::Kubeconfig(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
 
 /// Which objects are meant.
 #[derive(Clone, Debug)]
@@ -118,7 +98,7 @@ struct NodeList {
 }
 
 /// What a request asks for.
-struct Ask<'a> {
+pub(super) struct Ask<'a> {
     verb: &'static str,
     method: Method,
     path: &'a str,
@@ -127,7 +107,7 @@ struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    fn get(verb: &'static str, path: &'a str) -> Ask<'a> {
+    pub(super) fn get(verb: &'static str, path: &'a str) -> Ask<'a> {
         Ask { verb, method: Method::GET, path, accept: JSON, body: None }
     }
 }
@@ -282,7 +262,10 @@ impl Client {
         Ok(Watch::new(response.into_body()))
     }
 
-    async fn object<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Answer<T> {
+    pub(super) async fn object<T: DeserializeOwned>(
+        &self,
+        ask: Ask<'_>,
+    ) -> Answer<T> {
         let within = async {
             let response = self.send(ask).await?;
             let date = date(response.headers())?;
@@ -349,20 +332,7 @@ impl Client {
             }
         }
         let failed = ApiError::Unreachable;
-        let mut config = match &self.access {
-            Access::InCluster => kube::Config::incluster()
-                .map_err(|error| failed(chain(&error)))?,
-            Access::Kubeconfig(path) => {
-                let file = Kubeconfig::read_from(path)
-                    .map_err(|error| failed(chain(&error)))?;
-                let options = KubeConfigOptions::default();
-                kube::Config::from_custom_kubeconfig(file, &options)
-                    .await
-                    .map_err(|error| failed(chain(&error)))?
-            }
-        };
-        config.default_retry = false;
-        config.connect_timeout = Some(PATIENCE / 2);
+        let config = self.access.configure().await.map_err(failed)?;
         let client = kube::Client::try_from(config)
             .map_err(|error| failed(chain(&error)))?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -466,7 +436,7 @@ fn request(ask: Ask<'_>) -> Result<Request<Body>, ApiError> {
 
 /// A continue token for a query: what is not unreserved (RFC 3986, section
 /// 2.3) as `%XX`.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

@@ -117,6 +117,8 @@ pub struct Meta {
     pub uid: String,
     /// The version, opaque but for order (decimal since etcd 3).
     pub resource_version: String,
+    /// When it was made (RFC 3339).
+    pub creation_timestamp: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Annotations.

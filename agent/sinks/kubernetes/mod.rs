@@ -13,6 +13,7 @@
 //! state when it returns, not a backlog. The end of the agent changes nothing
 //! on the Node.
 
+pub mod access;
 pub mod answer;
 pub mod budget;
 pub mod client;
@@ -20,12 +21,17 @@ pub mod cluster;
 pub mod conditions;
 pub mod events;
 pub mod guard;
+pub mod listed;
 pub mod node;
+mod outlive;
+pub mod overview;
 pub mod pace;
+pub mod person;
 pub mod quarantine;
 pub mod reporter;
 pub mod stream;
 pub mod teller;
+pub mod traces;
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -40,6 +46,7 @@ use crate::queue::Message;
 use client::Client;
 use events::{Tale, WAITING_MAX};
 use node::Held;
+use outlive::outlive;
 use quarantine::Rules;
 use quarantine::task::{Settled, Task};
 use reporter::Reporter;
@@ -72,47 +79,57 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Works until the agent ends.
-    pub async fn run(self) {
-        let Sink { client, reader, record, counts, grace, .. } = self;
-        let (rules, unguarded, ledger) =
-            (self.rules, self.unguarded, self.ledger);
+    /// Works until the agent ends; begins anew after a panic, which is a bug
+    /// that must not leave the node untold for good.
+    pub async fn run(mut self) {
+        let counts = Arc::clone(&self.counts);
+        outlive(&counts, async || self.work().await).await;
+    }
+
+    async fn work(&mut self) {
+        let Sink { client, reader, record, counts, ledger, .. } = self;
+        let (client, record): (&Client, &Record) = (client, record);
+        let counts: &Arc<Counts> = counts;
+        let Reader { notice, changes: from_ledger } = reader;
         let (held, settled) = (Held::default(), Settled::default());
         let (tales, told) = mpsc::channel(WAITING_MAX);
         let (done, acted) = watch::channel(Arc::default());
         let quarantine = Task {
-            client: &client,
+            client,
             held: &held,
-            record: &record,
-            counts: &counts,
+            record,
+            counts,
             tales: tales.clone(),
-            ledger,
+            ledger: ledger.clone(),
             settled: &settled,
-            rules,
-            unguarded,
+            rules: self.rules,
+            unguarded: self.unguarded,
         };
-        let notices = reader.notice.clone();
-        let reporter =
-            Reporter::new((&client, &held, &record), &counts, &settled, grace);
+        let reporter = Reporter::new(
+            (client, &held, record),
+            counts,
+            &settled,
+            self.grace,
+        );
         tokio::join!(
-            node::follow(&client, &held, &counts),
-            quarantine.run(notices, held.watch(), done),
-            reporter.run(reader.notice, held.watch(), acted),
-            teller::tell(&client, &held, &counts, told),
-            changes(reader.changes, tales, Arc::clone(&counts)),
+            node::follow(client, &held, counts),
+            quarantine.run(notice.clone(), held.watch(), done),
+            reporter.run(notice.clone(), held.watch(), acted),
+            teller::tell(client, &held, counts, told),
+            changes(from_ledger, tales, counts),
         );
     }
 }
 
 /// Makes tales of the ledger's changes.
 async fn changes(
-    mut changes: mpsc::Receiver<crate::ledger::Change>,
+    changes: &mut mpsc::Receiver<crate::ledger::Change>,
     tales: Tales,
-    counts: Arc<Counts>,
+    counts: &Arc<Counts>,
 ) {
     while let Some(change) = changes.recv().await {
         if let Some(tale) = Tale::of(&change) {
-            hand(&tales, &counts, tale);
+            hand(&tales, counts, tale);
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct ClusterMetrics {
     written: IntGauge,
     events: IntCounter,
     events_dropped: IntCounter,
+    restarts: IntCounter,
     quarantine: IntGaugeVec,
 }
 
@@ -52,6 +53,11 @@ impl ClusterMetrics {
                 "Changes of faults that no Event tells: too many waited, or \
                  the API server refused it.",
             ),
+            restarts: maker.counter(
+                "faultline_api_restarts_total",
+                "How often what talks to the API server failed in a way that \
+                 is a bug, and began anew.",
+            ),
             quarantine: maker.gauges(
                 "faultline_quarantine_since_timestamp_seconds",
                 "Since when the node stands so with quarantine, and the \
@@ -77,6 +83,7 @@ impl ClusterMetrics {
         self.written.set(shown.written.0 / 1_000_000);
         raise(&self.events, shown.events);
         raise(&self.events_dropped, shown.events_dropped);
+        raise(&self.restarts, shown.restarts);
         self.quarantine.reset();
         if let Some(standing) = &shown.standing {
             let severity = standing.severity.map_or("none", Severity::word);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::cluster::Node;
+use super::super::listed::{self, FAULTS};
 use super::{STATE_LOST, Stand, Want, is_valid};
 use crate::ledger::desired::MESSAGE_MAX;
 use crate::sinks::board::Notice;
@@ -263,6 +264,12 @@ impl<'a> Making<'a> {
         let hash = format!("{:016x}", notice.patterns);
         if notice.complete {
             note(PATTERNS, (!notice.groups.is_empty()).then_some(hash));
+        }
+        // Before all is known, none means nothing.
+        let faults = listed::text(&notice.faults);
+        let reports = !notice.groups.is_empty();
+        if notice.complete || faults.is_some() {
+            note(FAULTS, faults.filter(|_| reports));
         }
         if notes.is_empty() && self.entries.is_empty() {
             return None;

@@ -112,7 +112,7 @@ impl Mark {
     }
 
     /// Whether this mark is a cordon where none was before.
-    fn cordoned(&self) -> bool {
+    pub fn cordoned(&self) -> bool {
         self.how == Quarantine::Cordon && !self.before.unschedulable
     }
 }

@@ -25,13 +25,16 @@ use crate::sinks::kubernetes::guard::{Guard, Verdict};
 use crate::sinks::kubernetes::node::{Held, Latest};
 use crate::sinks::kubernetes::teller::{Tales, hand};
 use crate::sinks::record::Record;
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Timestamp, Uptime};
 
 /// The key under which the store keeps the memory.
 const KEY: &str = "quarantine";
 
 /// How often is looked whether the API server is back.
 const AWAY: Duration = Duration::from_secs(2);
+
+/// After so long without the Node its standing is unknown.
+const AWAY_LONG: Duration = Duration::from_secs(20);
 
 /// How soon the ledger is asked again when its queue is full.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
@@ -79,9 +82,12 @@ impl Task<'_> {
     ) {
         let mut driver = None;
         let mut guard = Guard::new(self.unguarded);
+        let mut away = None;
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
+            let here = node.is_some() && self.counts.is_connected();
+            self.note_away(here, &mut away, &notice);
             let again = match node {
                 // Whoever follows the Node finds the way back for all.
                 Some(_) if !self.counts.is_connected() => Some(AWAY),
@@ -95,7 +101,7 @@ impl Task<'_> {
                     }
                     None => Some(AWAY),
                 },
-                None => None,
+                None => Some(AWAY),
             };
             done.send_replace(notice);
             tokio::select! {
@@ -108,6 +114,25 @@ impl Task<'_> {
                 _ = nodes.changed() => {}
                 () = sleep(again.unwrap_or(Duration::MAX)) => {}
             }
+        }
+    }
+
+    /// Where nobody can look at the Node, nobody knows how it stands; a watch
+    /// that is opened anew is no such case.
+    fn note_away(
+        &self,
+        here: bool,
+        away: &mut Option<Uptime>,
+        notice: &Notice,
+    ) {
+        if here {
+            *away = None;
+            return;
+        }
+        let now = clock::now();
+        if now.boot.since(*away.get_or_insert(now.boot)) >= AWAY_LONG {
+            let severity = notice.want.as_ref().map(|want| want.severity);
+            self.counts.standing("unknown", severity, now.wall);
         }
     }
 
