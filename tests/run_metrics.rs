@@ -70,6 +70,7 @@ fn full_page() -> String {
             written: Timestamp(1_700_000_000_000_000),
             events: 5,
             events_dropped: 6,
+            restarts: 0,
             standing: Some(Standing {
                 word: "waiting",
                 severity: Some(Severity::Fatal),

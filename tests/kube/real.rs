@@ -72,37 +72,24 @@ impl Real {
 
     /// Signs a certificate of an administrator: its file and that of its key.
     pub fn client_certificate(&self, name: &str) -> (PathBuf, PathBuf) {
-        let path = |end: &str| self.dir.join(format!("{name}.{end}"));
-        let (key, request, signed) = (path("key"), path("csr"), path("crt"));
+        let path = |name: String| self.dir.join(name);
+        let key = path(format!("{name}.key"));
+        let signed = path(format!("{name}.crt"));
         let text = |path: &Path| path.display().to_string();
+        let authority = ["clients.crt", "clients.key"]
+            .map(|name| text(&self.dir.join(name)));
         let subject = format!("/O=system:masters/CN={name}");
-        openssl(&[
-            "req",
-            "-new",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            &subject,
-            "-keyout",
-            &text(&key),
-            "-out",
-            &text(&request),
-        ]);
-        openssl(&[
-            "x509",
-            "-req",
-            "-days",
-            "1",
-            "-in",
-            &text(&request),
-            "-CA",
-            &text(&self.dir.join("clients.crt")),
-            "-CAkey",
-            &text(&self.dir.join("clients.key")),
-            "-out",
-            &text(&signed),
-        ]);
+        let (key_text, signed_text) = (text(&key), text(&signed));
+        openssl(
+            &[
+                &["req", "-x509", "-newkey", "rsa:2048", "-nodes"][..],
+                &["-days", "1", "-subj", &subject],
+                &["-addext", "extendedKeyUsage=clientAuth"],
+                &["-CA", &authority[0], "-CAkey", &authority[1]],
+                &["-keyout", &key_text, "-out", &signed_text],
+            ]
+            .concat(),
+        );
         (signed, key)
     }
 
