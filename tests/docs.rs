@@ -187,7 +187,10 @@ fn every_metric_is_documented() {
     let source = concat!(
         include_str!("../agent/sinks/metrics.rs"),
         include_str!("../agent/sinks/metrics/cluster.rs"),
+        include_str!("../agent/sinks/metrics/faults.rs"),
         include_str!("../agent/sinks/metrics/ipmi.rs"),
+        include_str!("../agent/sinks/metrics/own.rs"),
+        include_str!("../agent/sinks/metrics/sources.rs"),
     );
     let page = include_str!("../docs/metrics.md");
     let mut names = 0;
