@@ -129,7 +129,7 @@ impl Drive {
     pub fn kernel_text(&mut self, text: &[u8], level: Option<u8>) -> Outcome {
         let record = KernelRecord {
             text,
-            form: form_of(text),
+            form: Some(form_of(text)),
             level,
             subsystem: b"",
             device: b"",

@@ -46,35 +46,79 @@ pub const NAMES: &[&str] = &[
     "other",
 ];
 
+/// Each text that is looked for, as an entry of its own: its rule, and how
+/// far into the text the rule's literal begins.
+fn texts() -> impl Iterator<Item = (Vec<u8>, (usize, usize))> {
+    let rules = RULES.iter().enumerate();
+    rules.flat_map(|(rule, table)| {
+        let texts = table.texts().into_iter();
+        texts.map(move |(text, skip)| (text, (rule, skip)))
+    })
+}
+
+/// Of each entry its rule and where in it the literal begins.
+static RULE_OF: LazyLock<Vec<(usize, usize)>> =
+    LazyLock::new(|| texts().map(|(_, of)| of).collect());
+
 /// All literals of the rules, in one pass over the text.
 static LITERALS: LazyLock<Prefilter> = LazyLock::new(|| {
-    let entry = |(owner, rule): (u32, &Rule)| Entry {
-        pieces: vec![rule.literal.into()],
+    let made = Prefilter::new(&entries());
+    made.expect("some hundred literals are within every limit")
+});
+
+/// What [`Search::see`] is to be told of, for whoever looks for more in the
+/// same pass over a text; their owners count from 0.
+pub fn entries() -> Vec<Entry> {
+    let entry = |(owner, (text, _))| Entry {
+        pieces: vec![text],
         anchored: false,
         owner,
     };
-    let all: Vec<Entry> = (0..).zip(RULES).map(entry).collect();
-    Prefilter::new(&all).expect("a hundred literals are within every limit")
-});
+    (0..).zip(texts()).map(entry).collect()
+}
+
+/// A search for the form of one record.
+#[derive(Debug)]
+pub struct Search<'a> {
+    raw: &'a [u8],
+    /// The first rule that holds so far.
+    best: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Begins with the record, whole and as the kernel escapes it.
+    pub fn new(raw: &'a [u8]) -> Search<'a> {
+        Search { raw, best: RULES.len() }
+    }
+
+    /// Takes note of the entry `owner`, found where `at` says.
+    #[inline]
+    pub fn see(&mut self, at: usize, owner: u32) {
+        let (rule, skip) = RULE_OF[owner as usize];
+        if rule < self.best && RULES[rule].holds(self.raw, at + skip) {
+            self.best = rule;
+        }
+    }
+
+    /// The form, once the whole text was searched. Where several fit, the
+    /// first of the table is it, and those that the record begins with stand
+    /// first: what users choose cannot come before them.
+    pub fn form(&self) -> &'static str {
+        match RULES.get(self.best) {
+            Some(Rule { form, .. }) => form,
+            None if table::is_task_row(self.raw) => "oom",
+            None if table::is_old_task_state(self.raw) => "sched",
+            None => "none",
+        }
+    }
+}
 
 /// The form of a record, given whole: the text as `/dev/kmsg` escapes it, or
-/// plain text. Where several fit, the first of the table is it, and those
-/// that the record begins with stand first: what users choose cannot come
-/// before them.
+/// plain text.
 pub fn form_of(raw: &[u8]) -> &'static str {
-    let mut best = RULES.len();
-    LITERALS.find(raw, |at, rule| {
-        let index = rule as usize;
-        if index < best && RULES[index].holds(raw, at) {
-            best = index;
-        }
-    });
-    match RULES.get(best) {
-        Some(Rule { form, .. }) => form,
-        None if table::is_task_row(raw) => "oom",
-        None if table::is_old_task_state(raw) => "sched",
-        None => "none",
-    }
+    let mut search = Search::new(raw);
+    LITERALS.find(raw, |at, owner| search.see(at, owner));
+    search.form()
 }
 
 #[cfg(test)]

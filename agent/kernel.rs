@@ -1,5 +1,6 @@
 //! Kernel text as the matcher takes it: one record, whatever brought it.
 
+use crate::forms::form_of;
 use crate::time::Timestamp;
 
 /// One record of kernel text, unescaped, without its transport's prefix.
@@ -8,8 +9,9 @@ pub struct KernelRecord<'a> {
     /// The text; several lines if the kernel printed it so.
     pub text: &'a [u8],
     /// The form that carries user text, one of `forms::NAMES`, found on the
-    /// whole record before it was unescaped.
-    pub form: &'static str,
+    /// whole record before it was unescaped; `None` where nobody has looked
+    /// for it and nothing in the text was escaped.
+    pub form: Option<&'static str>,
     /// The log level 0 to 7, if the transport tells.
     pub level: Option<u8>,
     /// SUBSYSTEM=, empty if the record has none.
@@ -22,4 +24,11 @@ pub struct KernelRecord<'a> {
     pub approximate: bool,
     /// Whether a drill put it in.
     pub injected: bool,
+}
+
+impl KernelRecord<'_> {
+    /// The form, looked for if that was not done yet.
+    pub fn form(&self) -> &'static str {
+        self.form.unwrap_or_else(|| form_of(self.text))
+    }
 }

@@ -1,15 +1,18 @@
 //! Finds which of some thousand skeletons (constant texts in a row) stand in
 //! a text, in one pass.
 //!
-//! Each skeleton is entered under four bytes in a row, those that fewest
-//! other skeletons have. The pass looks at every four bytes of the text: a
-//! bit table of 16 KiB, which stays in the processor's nearest cache, nearly
-//! always says that nothing is entered under them. An automaton over as many
-//! literals takes several times as long, since each of its steps waits for
-//! memory.
+//! Each skeleton is entered under four bytes in a row, those that are seldom
+//! in what healthy kernels say and in other skeletons (`common.rs`). The pass
+//! looks at every four bytes of the text: a bit table of 16 KiB, which stays
+//! in the processor's nearest cache, nearly always says that nothing is
+//! entered under them. An automaton over as many literals takes several times
+//! as long, since each of its steps waits for memory.
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::num::NonZeroU32;
+
+use common::{Common, rarest_byte};
 
 /// How many bytes a skeleton is entered under.
 const GRAM: usize = 4;
@@ -17,15 +20,24 @@ const GRAM: usize = 4;
 /// Bits of the hash; the table has as many entries as it has values.
 const HASH_BITS: u32 = 17;
 
+/// Bits of the second hash.
+const SECOND_BITS: u32 = 15;
+
 /// Bits of the hash that choose a bucket of slots.
 const BUCKET_BITS: u32 = 10;
+
+/// How many bytes are compared at once: the four and what follows them.
+const WINDOW: usize = 8;
 
 /// Which skeletons there are and who owns each.
 #[derive(Debug, Default)]
 pub struct Prefilter {
-    /// Two bits for each four bytes that some skeleton is entered under; no
+    /// A bit for each four bytes that some skeleton is entered under; no
     /// word if there is none.
     filter: Vec<u64>,
+    /// The same under another hash, asked where the first says yes: what is
+    /// looked up in vain costs the most, since it is far from the processor.
+    second: Vec<u64>,
     /// Where the slots of each bucket begin.
     heads: Vec<u32>,
     /// The places where skeletons are entered, in the order of their hashes.
@@ -41,8 +53,10 @@ pub struct Prefilter {
 /// One skeleton, and where it is entered.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// The four bytes, or the one.
-    gram: u32,
+    /// The four bytes, or the one, and what follows them in the piece.
+    window: u64,
+    /// Which bytes of `window` there are.
+    mask: u64,
     /// The skeleton, in `rows`.
     row: u32,
     /// Where in the row the piece with these bytes begins.
@@ -57,14 +71,22 @@ struct Slot {
     owner: u32,
 }
 
-/// Words of the bit table.
+impl Slot {
+    /// The four bytes that it is entered under.
+    fn gram(&self) -> u32 {
+        self.window as u32
+    }
+}
+
+/// Words of the bit tables.
 const WORDS: usize = 1 << (HASH_BITS - 6);
+const SECOND_WORDS: usize = 1 << (SECOND_BITS - 6);
 
 /// 1 if some skeleton may be entered under this hash, else 0.
 #[inline(always)]
-fn bit(filter: &[u64; WORDS], hash: u32) -> u64 {
+fn bit<const N: usize>(filter: &[u64; N], hash: u32) -> u64 {
     // The mask changes nothing; it shows that the index is in range.
-    filter[(hash >> 6) as usize & (WORDS - 1)] >> (hash & 63) & 1
+    filter[(hash >> 6) as usize & (N - 1)] >> (hash & 63) & 1
 }
 
 /// A skeleton to be entered.
@@ -90,7 +112,7 @@ impl Prefilter {
         let mut made = Prefilter::default();
         for entry in all {
             let row = made.rows.len();
-            let (best, offset, gram) = common.best(&entry.pieces)?;
+            let (best, offset) = common.best(&entry.pieces)?;
             let mut piece = 0;
             for (i, text) in entry.pieces.iter().enumerate() {
                 if i == best {
@@ -103,8 +125,11 @@ impl Prefilter {
                 made.rows.extend_from_slice(text);
             }
             made.rows.push(0);
+            let (window, mask) =
+                window(&within_row(&entry.pieces[best])[offset..]);
             let slot = Slot {
-                gram,
+                window,
+                mask,
                 row: row.try_into().map_err(many)?,
                 piece: piece.try_into().map_err(many)?,
                 offset: offset.try_into().map_err(many)?,
@@ -116,15 +141,15 @@ impl Prefilter {
                 made.short.push(slot);
             } else {
                 made.filter.resize(WORDS, 0);
-                for hash in [hash(gram), second_hash(gram)] {
-                    made.filter[(hash >> 6) as usize] |= 1 << (hash & 63);
-                }
+                made.second.resize(SECOND_WORDS, 0);
+                set(&mut made.filter, hash(slot.gram()));
+                set(&mut made.second, second_hash(slot.gram()));
                 made.slots.push(slot);
             }
         }
-        made.short.sort_by_key(|slot| slot.gram);
-        made.slots.sort_by_key(|slot| (hash(slot.gram), slot.gram));
-        let bucket = |s: &Slot| hash(s.gram) >> (HASH_BITS - BUCKET_BITS);
+        made.short.sort_by_key(|slot| slot.window as u8);
+        made.slots.sort_by_key(|slot| (hash(slot.gram()), slot.window));
+        let bucket = |s: &Slot| hash(s.gram()) >> (HASH_BITS - BUCKET_BITS);
         for b in 0..=1u32 << BUCKET_BITS {
             let head = made.slots.partition_point(|s| bucket(s) < b);
             made.heads.push(head.try_into().map_err(many)?);
@@ -139,8 +164,9 @@ impl Prefilter {
     /// once.
     #[inline]
     pub fn find(&self, text: &[u8], mut hit: impl FnMut(usize, u32)) {
-        for same in self.short.chunk_by(|a, b| a.gram == b.gram) {
-            for at in memchr::memchr_iter(same[0].gram as u8, text) {
+        let first = |slot: &Slot| slot.window as u8;
+        for same in self.short.chunk_by(|a, b| first(a) == first(b)) {
+            for at in memchr::memchr_iter(first(&same[0]), text) {
                 for slot in same {
                     self.confirm(text, at, slot, &mut hit);
                 }
@@ -153,46 +179,48 @@ impl Prefilter {
         while let Some((eight, _)) = text[at..].split_first_chunk::<8>() {
             let word = u64::from_le_bytes(*eight);
             let bit = |i: u32| bit(filter, hash((word >> (8 * i)) as u32));
-            if bit(0) | bit(1) | bit(2) | bit(3) | bit(4) != 0 {
-                for i in (0..5).filter(|i| bit(*i) != 0) {
-                    let gram = (word >> (8 * i)) as u32;
-                    if has_second(filter, gram) {
-                        self.look(text, at + i as usize, gram, &mut hit);
-                    }
+            let bits = [bit(0), bit(1), bit(2), bit(3), bit(4)];
+            if bits.iter().fold(0, |all, bit| all | bit) != 0 {
+                for (i, _) in bits.iter().enumerate().filter(|(_, b)| **b != 0)
+                {
+                    self.look(text, at + i, &mut hit);
                 }
             }
             at += 5;
         }
         while let Some((four, _)) = text[at..].split_first_chunk::<4>() {
-            let gram = u32::from_le_bytes(*four);
-            if bit(filter, hash(gram)) != 0 && has_second(filter, gram) {
-                self.look(text, at, gram, &mut hit);
+            if bit(filter, hash(u32::from_le_bytes(*four))) != 0 {
+                self.look(text, at, &mut hit);
             }
             at += 1;
         }
     }
 
-    /// Looks at the skeletons that are entered under these four bytes.
-    #[inline(never)]
-    fn look(
-        &self,
-        text: &[u8],
-        at: usize,
-        gram: u32,
-        hit: &mut impl FnMut(usize, u32),
-    ) {
-        let bucket = (hash(gram) >> (HASH_BITS - BUCKET_BITS)) as usize;
+    /// Looks at the skeletons that may be entered under the four bytes at
+    /// `at`.
+    #[inline]
+    fn look(&self, text: &[u8], at: usize, hit: &mut impl FnMut(usize, u32)) {
+        let here = window(&text[at..]).0;
+        let Some(second) = self.second.first_chunk::<SECOND_WORDS>() else {
+            return; // there is one as soon as there is a filter
+        };
+        if bit(second, second_hash(here as u32)) == 0 {
+            return;
+        }
+        let bucket = (hash(here as u32) >> (HASH_BITS - BUCKET_BITS)) as usize;
         let range =
             self.heads[bucket] as usize..self.heads[bucket + 1] as usize;
-        let head = four(text);
         for slot in &self.slots[range] {
-            if slot.gram == gram && (slot.head.is_none() || slot.head == head) {
+            if (here ^ slot.window) & slot.mask == 0
+                && (slot.head.is_none() || slot.head == four(text))
+            {
                 self.confirm(text, at, slot, hit);
             }
         }
     }
 
     /// Whether the skeleton stands in the text whose bytes are at `at`.
+    #[inline(never)]
     fn confirm(
         &self,
         text: &[u8],
@@ -248,53 +276,20 @@ fn stands_in(mut row: &[u8], mut text: &[u8]) -> bool {
     true
 }
 
-/// In how many skeletons each four bytes stand: what many have in common is
-/// common in what the kernel says.
-struct Common(BTreeMap<u32, u32>);
-
-impl Common {
-    fn of(all: &[Entry]) -> Common {
-        let mut count = BTreeMap::new();
-        for piece in all.iter().flat_map(|entry| &entry.pieces) {
-            for four in piece.windows(GRAM) {
-                *count.entry(gram(four)).or_default() += 1;
-            }
-        }
-        Common(count)
+/// Up to eight bytes that a text begins with, and which there are.
+#[inline(always)]
+fn window(text: &[u8]) -> (u64, u64) {
+    if let Some(eight) = text.first_chunk::<WINDOW>() {
+        return (u64::from_le_bytes(*eight), u64::MAX);
     }
+    let mut eight = [0; WINDOW];
+    eight[..text.len()].copy_from_slice(text);
+    let bits = 8 * text.len() as u32;
+    (u64::from_le_bytes(eight), (1u64 << bits) - 1)
+}
 
-    /// The piece and the place in it where a skeleton is best entered, and
-    /// the bytes there.
-    ///
-    /// # Errors
-    /// When there is no piece, or an empty one.
-    fn best(
-        &self,
-        pieces: &[Vec<u8>],
-    ) -> Result<(usize, usize, u32), &'static str> {
-        if pieces.iter().any(Vec::is_empty) {
-            return Err("an empty literal");
-        }
-        let grams = pieces.iter().enumerate().flat_map(|(i, piece)| {
-            let windows = within_row(piece).windows(GRAM).enumerate();
-            windows.map(move |(at, four)| (i, at, four))
-        });
-        let cost = |four: &[u8]| {
-            let commonness = four.iter().map(|b| 4 - rarity(*b)).sum::<u32>();
-            // A byte that is as common everywhere weighs as much as being in
-            // half as many skeletons again.
-            let alike = self.0.get(&gram(four)).copied().unwrap_or(0);
-            (is_common(four), alike * (8 + commonness))
-        };
-        let best = grams.min_by_key(|(_, _, four)| cost(four));
-        if let Some((i, at, four)) = best {
-            return Ok((i, at, gram(four)));
-        }
-        let longest = pieces.iter().enumerate().max_by_key(|(_, p)| p.len());
-        let (i, piece) = longest.ok_or("no literal")?;
-        let at = rarest_byte(piece);
-        Ok((i, at, u32::from(piece[at])))
-    }
+fn set(filter: &mut [u64], hash: u32) {
+    filter[(hash >> 6) as usize] |= 1 << (hash & 63);
 }
 
 fn gram(bytes: &[u8]) -> u32 {
@@ -308,79 +303,10 @@ fn hash(gram: u32) -> u32 {
     gram.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)
 }
 
-/// Another hash, which is asked where the first says yes: what is looked up
-/// in vain costs the most, since it is far from the processor.
+/// Another hash.
+#[inline(always)]
 fn second_hash(gram: u32) -> u32 {
-    gram.wrapping_mul(0x85EB_CA6B) >> (32 - HASH_BITS)
-}
-
-fn has_second(filter: &[u64; WORDS], gram: u32) -> bool {
-    bit(filter, second_hash(gram)) != 0
-}
-
-/// What healthy kernels say all day: nothing is entered under these words if
-/// it has others.
-const WORDS_OF_HEALTH: &[&str] = &[
-    " initialized",
-    " registered",
-    " supported",
-    " enabled",
-    " disabled",
-    " available",
-    " device ",
-    " driver ",
-    " version ",
-    " controller",
-    " interface",
-    " address",
-    " memory ",
-    " loading",
-    " revision",
-    " using ",
-    " with ",
-    " from ",
-    " for ",
-    " link ",
-    " Link ",
-    " mode",
-    " state",
-    " support",
-    " failed",
-    " error",
-    " Error",
-    "audit",
-    "/dev/",
-    "pcieport 0000:",
-    "0x0000",
-    "0xffff",
-    " Intel",
-    "BIOS",
-    "BTRFS",
-    " Gb/s",
-    " code",
-    "input",
-];
-
-fn is_common(four: &[u8]) -> bool {
-    let has = |word: &&str| word.as_bytes().windows(GRAM).any(|w| w == four);
-    WORDS_OF_HEALTH.iter().any(has)
-}
-
-/// How rare a byte is in what the kernel says, 0 to 4.
-fn rarity(byte: u8) -> u32 {
-    match byte {
-        b' ' | b':' | b'.' => 0,
-        b'e' | b't' | b'a' | b'i' | b'n' | b'o' | b's' | b'r' => 1,
-        b'd' | b'l' | b'c' | b'u' | b'p' | b'm' | b'0'..=b'9' => 2,
-        b'a'..=b'z' => 3,
-        _ => 4,
-    }
-}
-
-/// Where the least common byte of a piece stands.
-fn rarest_byte(piece: &[u8]) -> usize {
-    let bytes = piece.iter().enumerate();
-    bytes.max_by_key(|(_, b)| rarity(**b)).map_or(0, |(at, _)| at)
+    gram.wrapping_mul(0x85EB_CA6B) >> (32 - SECOND_BITS)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn cost(set: &PatternSet, lines: &[String], forms: bool) -> f64 {
                 let text = line.as_bytes();
                 let record = KernelRecord {
                     text,
-                    form: if forms { form_of(text) } else { form },
+                    form: (!forms).then_some(*form),
                     level: Some(4),
                     subsystem: b"",
                     device: b"",

@@ -57,7 +57,7 @@ fn a_line_that_matches_nothing_does_not_allocate() {
             let form = faultline::forms::form_of(line.as_bytes());
             let record = KernelRecord {
                 text: line.as_bytes(),
-                form,
+                form: Some(form),
                 level: Some(6),
                 subsystem: b"",
                 device: b"",

@@ -353,8 +353,9 @@ fn held_against_patterns(records: &[Vec<u8>]) -> (Vec<Event>, usize) {
             };
             set.matcher.observe_kernel(&record, &mut scratch, out);
         };
-        offer(faultline::forms::form_of(record.text), &mut events);
-        offer("none", &mut fooled);
+        let form = || faultline::forms::form_of(record.text);
+        offer(record.escaped.then(form), &mut events);
+        offer(Some("none"), &mut fooled);
     }
     let opens = |e: &&Event| matches!(e, Event::Match(s) if s.effect == Effect::Open && s.count > 0);
     (events, fooled.iter().filter(opens).count())

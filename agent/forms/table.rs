@@ -25,9 +25,12 @@ enum When {
     Before(&'static [&'static str]),
     /// A check of its own, given the record and where the literal begins.
     Check(fn(&[u8], usize) -> bool),
+    /// The same, for a literal that holds only behind the number of a
+    /// process: too short to be looked for alone.
+    Numbered(fn(&[u8], usize) -> bool),
 }
 
-use When::{After, Anywhere, Before, Check, Start, StartWith};
+use When::{After, Anywhere, Before, Check, Numbered, Start, StartWith};
 
 impl Rule {
     /// Whether the record `raw`, which has the literal at `at`, has the form.
@@ -44,7 +47,23 @@ impl Rule {
                 words.iter().any(|word| raw.starts_with(word.as_bytes()))
             }
             Before(words) => any(rest(), words),
-            Check(check) => check(raw, at),
+            Check(check) | Numbered(check) => check(raw, at),
+        }
+    }
+
+    /// The texts to look for, each with how far into it the literal begins.
+    pub(super) fn texts(&self) -> Vec<(Vec<u8>, usize)> {
+        let with = |before: String| {
+            (format!("{before}{}", self.literal).into_bytes(), before.len())
+        };
+        match self.when {
+            // Four bytes at the least, of which the prefilter makes most.
+            Numbered(_) if self.literal.len() < 3 => {
+                let two = (0..100).map(|n| with(format!("{n:02}")));
+                two.chain((0..10).map(|n| with(format!("[{n}")))).collect()
+            }
+            Numbered(_) => (0..10).map(|n| with(n.to_string())).collect(),
+            _ => vec![with(String::new())],
         }
     }
 }
@@ -115,7 +134,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("fork rejected by pids controller", "cgroup", Anywhere),
     rule("created nested cgroup for", "cgroup", Anywhere),
     // net/netfilter/nf_log_syslog.c: the prefix is the administrator's
-    rule("IN=", "netfilter", Before(&["OUT=", " ARP "])),
+    rule("OUT=", "netfilter", Check(after_in)),
+    rule(" ARP ", "netfilter", Check(after_in)),
     // fs/overlayfs, fs/fs_context.c, fs/namespace.c: mounts that user
     // namespaces allow
     rule("overlayfs: ", "path", StartWith(&["'", "\"", "("])),
@@ -187,7 +207,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("is trying to acquire lock", "sched", Anywhere),
     // mm/mmap.c, fs/proc/base.c, fs/drop_caches.c, fs/xfs/kmem.c:
     // `name (123): …`
-    rule("): ", "comm-paren", Check(after_pid_in_parens)),
+    rule("): ", "comm-paren", Numbered(after_pid_in_parens)),
     rule("exceed data ulimit", "comm-paren", Anywhere),
     rule("remap_file_pages()", "comm-paren", Anywhere),
     rule("used greatest stack depth", "comm-paren", Anywhere),
@@ -200,11 +220,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("the client '", "comm", After(&["NVRM"])),
     rule(" thread ", "comm", Check(between_processes)),
     rule(" in ", "comm", Check(before_pid_in_brackets)),
-    rule("]]", "comm", Check(after_pid_in_brackets)),
+    rule("]]", "comm", Numbered(after_pid_in_brackets)),
     rule("Fence expiration time out", "comm", Anywhere),
     rule("offending task:", "comm", Anywhere),
     // `name[123]: …`, whoever prints it
-    rule("]: ", "comm", Check(after_pid_in_brackets)),
+    rule("]: ", "comm", Numbered(after_pid_in_brackets)),
     // lib/dump_stack.c, kernel/panic.c, arch/*/kernel/process.c
     rule("Comm: ", "comm", Anywhere),
     rule("comm=", "comm", Anywhere),
@@ -291,6 +311,11 @@ fn name_and_pid_first(raw: &[u8], at: usize) -> bool {
     at <= NAME_AND_PID_MAX && digits > 0 && raw[..at - digits].ends_with(b"[")
 }
 
+/// `IN=`, the interface that a packet came by, stands before.
+fn after_in(raw: &[u8], at: usize) -> bool {
+    has(&raw[..at], b"IN=")
+}
+
 /// `name (123` ends at `at`.
 fn after_pid_in_parens(raw: &[u8], at: usize) -> bool {
     let before = &raw[..at];
@@ -371,8 +396,8 @@ pub(super) fn is_old_task_state(raw: &[u8]) -> bool {
     let Some((rest, flags)) = raw.split_last_chunk::<10>() else {
         return false;
     };
-    let hex = flags[2..].iter().all(u8::is_ascii_hexdigit);
-    if !hex || !flags.starts_with(b"0x") || !rest.ends_with(b" ") {
+    let [b'0', b'x', digits @ ..] = flags else { return false };
+    if !digits.iter().all(u8::is_ascii_hexdigit) || !rest.ends_with(b" ") {
         return false;
     }
     let columns = rest.split(|b| *b == b' ').filter(|c| !c.is_empty());

@@ -181,7 +181,7 @@ fn observe(
         let taken = set.matcher.observe_kernel(
             &KernelRecord {
                 text: line.as_bytes(),
-                form: form_of(line.as_bytes()),
+                form: Some(form_of(line.as_bytes())),
                 level: level.and_then(|l| u8::try_from(l).ok()),
                 subsystem: text("subsystem").as_bytes(),
                 device: text("device").as_bytes(),

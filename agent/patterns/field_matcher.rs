@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use regex_automata::Input;
 use regex_automata::meta::Regex;
 
 use crate::observation::{Observation, Value};
@@ -75,7 +76,9 @@ impl Expression {
     }
 
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        self.regex().is_some_and(|regex| regex.is_match(text))
+        // `is_match` would take the slowest engine for more than 128 bytes.
+        let input = Input::new(text);
+        self.regex().is_some_and(|regex| regex.search_half(&input).is_some())
     }
 
     pub(super) fn regex(&self) -> Option<&Regex> {

@@ -5,65 +5,21 @@
 //! (`prefilter.rs`), and only the expressions whose skeleton was found are
 //! tried. A line that matches nothing allocates nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::field_matcher::{Expression, FieldMatcher};
-use super::set::{Pattern, SubKey};
-use super::shown::{clip, describe, keep, word_values};
+use super::rule::Rule;
+use super::shown::clip;
 use super::skeleton::Skeleton;
-use super::template::Template;
+use crate::forms;
 use crate::kernel::KernelRecord;
-use crate::observation::{
-    HISTORY, LEVELS, Observation, SUBJECTS, Source, Value,
-};
-use crate::parts::ids::PartId;
+use crate::observation::{LEVELS, Observation, Source, Value};
 use crate::prefilter::{Entry, Prefilter};
-use crate::signal::{Effect, Event, Signal, Truth, Twin};
-
-/// More errors than this in one line are not believed: the largest count a
-/// machine-check bank can hold is 15 bits (MCi_STATUS[52:38]).
-const COUNT_MAX: u64 = 1 << 20;
+use crate::signal::{Effect, Event, Truth};
 
 /// What ends the kernel's line about a rate limit (lib/ratelimit.c).
 const SUPPRESSED: &[u8] = b" callbacks suppressed";
-
-/// One way in which a pattern takes an observation: its own `where`, or that
-/// of one of its `recovered` proofs.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The pattern.
-    pub pattern: Arc<Pattern>,
-    /// What a match means; `None` for a benign pattern.
-    pub effect: Option<Effect>,
-    /// What `message` must match.
-    pub message: Option<Arc<Expression>>,
-    /// The matchers of the other fields; all must hold.
-    pub others: Arc<Vec<FieldMatcher>>,
-    /// The captures and fields that the pattern's templates use.
-    pub names: Arc<BTreeSet<String>>,
-    /// The part, in order of preference.
-    pub part: Vec<Template>,
-    /// The count's template, or its number.
-    pub count: Count,
-    /// What every match contains; empty tries it on every line.
-    pub skeletons: Vec<Skeleton>,
-    /// The forms it takes; empty takes only records without user text.
-    pub forms: Vec<String>,
-    /// Whether its expression spans lines.
-    pub block: bool,
-}
-
-/// How many errors one match stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// Always so many.
-    Fixed(u64),
-    /// What this capture says, or 1 if it says nothing.
-    Captured(Template),
-}
 
 /// The rules for one sort of text.
 #[derive(Default)]
@@ -71,8 +27,11 @@ struct Group {
     rules: Vec<Rule>,
     /// Rules without a skeleton.
     always: Vec<u32>,
-    /// The rules' skeletons.
+    /// The rules' skeletons, behind what else is looked for in the same
+    /// pass.
     prefilter: Prefilter,
+    /// How many entries of others there are.
+    others: u32,
 }
 
 impl fmt::Debug for Group {
@@ -82,11 +41,22 @@ impl fmt::Debug for Group {
 }
 
 impl Group {
+    fn new(rules: Vec<Rule>) -> Result<Group, String> {
+        Group::beside(Vec::new(), rules)
+    }
+
+    /// The rules, looked for in one pass with the entries `others`.
+    ///
     /// # Errors
     /// When there are too many literals.
-    fn new(mut rules: Vec<Rule>) -> Result<Group, String> {
-        let mut entries = Vec::new();
+    fn beside(
+        others: Vec<Entry>,
+        mut rules: Vec<Rule>,
+    ) -> Result<Group, String> {
+        let mut entries = others;
         let mut always = Vec::new();
+        let others = u32::try_from(entries.len());
+        let others = others.map_err(|_| "too many literals")?;
         for (i, rule) in rules.iter_mut().enumerate() {
             let i = u32::try_from(i).map_err(|_| "too many patterns")?;
             if rule.skeletons.is_empty() {
@@ -94,22 +64,39 @@ impl Group {
             }
             // The prefilter keeps them from here on.
             for s in std::mem::take(&mut rule.skeletons) {
-                let Skeleton { pieces, anchored } = s;
-                entries.push(Entry { pieces, anchored, owner: i });
+                let Skeleton { pieces, anchored } = s.without_trifles();
+                let owner = others.checked_add(i).ok_or("too many patterns")?;
+                entries.push(Entry { pieces, anchored, owner });
             }
         }
         let prefilter = Prefilter::new(&entries)?;
         rules.shrink_to_fit();
-        Ok(Group { rules, always, prefilter })
+        Ok(Group { rules, always, prefilter, others })
     }
 
     /// The rules worth trying on this text, in order, into `scratch`; says
     /// whether there are any.
     fn candidates(&self, text: &[u8], scratch: &mut Scratch) -> bool {
+        self.search(text, scratch, |_, _| ())
+    }
+
+    /// The same, and tells `other` of the entries of others.
+    #[inline]
+    fn search(
+        &self,
+        text: &[u8],
+        scratch: &mut Scratch,
+        mut other: impl FnMut(usize, u32),
+    ) -> bool {
         scratch.candidates.clear();
         scratch.candidates.extend_from_slice(&self.always);
         let candidates = &mut scratch.candidates;
-        self.prefilter.find(text, |_, rule| candidates.push(rule));
+        self.prefilter.find(text, |at, owner| {
+            match owner.checked_sub(self.others) {
+                Some(rule) => candidates.push(rule),
+                None => other(at, owner),
+            }
+        });
         if scratch.candidates.len() > 1 {
             scratch.candidates.sort_unstable();
             scratch.candidates.dedup();
@@ -164,8 +151,13 @@ pub enum Taken {
 /// The compiled matchers of a pattern set.
 #[derive(Debug, Default)]
 pub struct Matcher {
-    /// Kernel text without user text, a line at a time.
+    /// Kernel text without user text, a line at a time; beside it the forms,
+    /// which are looked for in the same pass.
     kernel: Group,
+    /// Rules of benign patterns for the same text. They say what healthy
+    /// kernels say, so they are apart: a running agent has no use for them
+    /// but where a line looks like trouble.
+    benign: Group,
     /// Kernel text over several lines.
     blocks: Group,
     /// Kernel records of a form that carries user text, whole.
@@ -187,7 +179,7 @@ impl Matcher {
         rules: Vec<(Source, Rule)>,
         callbacks: BTreeMap<String, Arc<str>>,
     ) -> Result<Matcher, String> {
-        let mut kernel = Vec::new();
+        let (mut kernel, mut benign) = (Vec::new(), Vec::new());
         let mut blocks = Vec::new();
         let mut formed = Vec::new();
         let (mut journal, mut file) = (vec![], vec![]);
@@ -202,6 +194,9 @@ impl Matcher {
                     }
                     match (plain, rule.block) {
                         (true, true) => blocks.push(rule),
+                        (true, false) if rule.effect.is_none() => {
+                            benign.push(rule);
+                        }
                         (true, false) => kernel.push(rule),
                         (false, _) => {}
                     }
@@ -213,7 +208,8 @@ impl Matcher {
         }
         let grouped = |(source, rules)| Ok((source, Group::new(rules)?));
         Ok(Matcher {
-            kernel: Group::new(kernel)?,
+            kernel: Group::beside(forms::entries(), kernel)?,
+            benign: Group::new(benign)?,
             blocks: Group::new(blocks)?,
             formed: Group::new(formed)?,
             journal: Group::new(journal)?,
@@ -234,6 +230,7 @@ impl Matcher {
         scratch: &mut Scratch,
         out: &mut Vec<Event>,
     ) -> Taken {
+        let kernel = observation.patterns == Source::Kmsg;
         let group = match observation.patterns {
             Source::Kmsg => &self.kernel,
             Source::Journal => &self.journal,
@@ -247,10 +244,16 @@ impl Matcher {
             Some(Value::Text(text)) => text,
             _ => b"",
         };
-        if !group.candidates(text, scratch) {
-            return Taken::Nothing;
+        let mut taken = Taken::Nothing;
+        for group in [group, &self.benign] {
+            if group.candidates(text, scratch) {
+                taken = try_candidates(group, text, observation, scratch, out);
+            }
+            if !kernel || taken != Taken::Nothing {
+                break;
+            }
         }
-        try_candidates(group, text, observation, scratch, out)
+        taken
     }
 
     /// Tells for every state pattern how it finds this observation.
@@ -281,7 +284,10 @@ impl Matcher {
         scratch: &mut Scratch,
         out: &mut Vec<Event>,
     ) -> Taken {
-        if record.form != "none" {
+        let Some(form) = record.form else {
+            return self.whole(record, scratch, out);
+        };
+        if form != "none" {
             return self.one(&self.formed, record, record.text, scratch, out);
         }
         let lines = memchr::memchr(b'\n', record.text).is_some();
@@ -293,6 +299,46 @@ impl Matcher {
             taken = taken.max(self.line(record, line, scratch, out));
         }
         taken.max(self.one(&self.blocks, record, record.text, scratch, out))
+    }
+
+    /// A record of one line whose form is looked for in the same pass.
+    fn whole(
+        &self,
+        record: &KernelRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
+        let text = record.text;
+        let mut search = forms::Search::new(text);
+        let see = |at, owner| search.see(at, owner);
+        let any = self.kernel.search(text, scratch, see);
+        let form = search.form();
+        let record = &KernelRecord { form: Some(form), ..*record };
+        if form != "none" {
+            return self.one(&self.formed, record, text, scratch, out);
+        }
+        if text.ends_with(SUPPRESSED) {
+            return self.line(record, text, scratch, out);
+        }
+        let taken = match any {
+            false => Taken::Nothing, // nearly always
+            true => self.offer(&self.kernel, record, text, scratch, out),
+        };
+        self.or_benign(taken, record, text, scratch)
+    }
+
+    /// A line that nothing took may be known as harmless, where that matters.
+    fn or_benign(
+        &self,
+        taken: Taken,
+        record: &KernelRecord<'_>,
+        text: &[u8],
+        scratch: &mut Scratch,
+    ) -> Taken {
+        if taken != Taken::Nothing || scratch.lean {
+            return taken;
+        }
+        self.one(&self.benign, record, text, scratch, &mut Vec::new())
     }
 
     fn line(
@@ -320,7 +366,8 @@ impl Matcher {
                 }
             };
         }
-        self.one(&self.kernel, record, line, scratch, out)
+        let taken = self.one(&self.kernel, record, line, scratch, out);
+        self.or_benign(taken, record, line, scratch)
     }
 
     fn one(
@@ -332,12 +379,24 @@ impl Matcher {
         out: &mut Vec<Event>,
     ) -> Taken {
         if !group.candidates(text, scratch) {
-            return Taken::Nothing; // nearly always
+            return Taken::Nothing;
         }
+        self.offer(group, record, text, scratch, out)
+    }
+
+    /// Tries the candidates of `scratch`.
+    fn offer(
+        &self,
+        group: &Group,
+        record: &KernelRecord<'_>,
+        text: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
         let level = record.level.and_then(|l| LEVELS.get(usize::from(l)));
         let fields = [
             ("message", Value::Text(text)),
-            ("form", Value::Word(record.form)),
+            ("form", Value::Word(record.form())),
             ("subsystem", Value::Text(record.subsystem)),
             ("device", Value::Text(record.device)),
             ("level", Value::Word(level.copied().unwrap_or(""))),
@@ -401,128 +460,4 @@ fn try_candidates(
         }
     }
     taken
-}
-
-impl Rule {
-    /// Whether a match would leave every fault of a running agent as it is.
-    fn changes_nothing(&self) -> bool {
-        match self.effect {
-            None => true,
-            Some(Effect::Proof(_)) => {
-                !self.pattern.seen.load(Ordering::Relaxed)
-            }
-            Some(Effect::Evidence) => {
-                !self.pattern.component_seen.load(Ordering::Relaxed)
-            }
-            Some(Effect::Open | Effect::History | Effect::Note) => false,
-        }
-    }
-
-    /// Whether all matchers hold, without keeping captures: the cheap test
-    /// that nearly always says no.
-    fn holds(&self, observation: &Observation<'_>) -> bool {
-        let message = self.message.as_ref().is_none_or(|expression| {
-            matches!(observation.get("message"), Some(Value::Text(text))
-                if expression.matches(text))
-        });
-        message && self.others.iter().all(|m| m.holds(observation))
-    }
-
-    /// How a state is found: a matcher that fails makes it false, else a
-    /// field that the source could not read makes it unknown. `None` if the
-    /// observation is about another kind of thing.
-    fn truth(&self, observation: &Observation<'_>) -> Option<Truth> {
-        let failed = |m: &&FieldMatcher| {
-            observation.get(m.field()).is_some() && !m.holds(observation)
-        };
-        let mut failed = self.others.iter().filter(failed).peekable();
-        if failed.peek().is_some() {
-            let is_subject = |m: &FieldMatcher| SUBJECTS.contains(&m.field());
-            return (!failed.any(is_subject)).then_some(Truth::False);
-        }
-        let read = |m: &FieldMatcher| observation.get(m.field()).is_some();
-        let all = self.others.iter().all(read);
-        Some(if all { Truth::True } else { Truth::Unknown })
-    }
-
-    /// Everything that templates may use.
-    fn values(
-        &self,
-        observation: &Observation<'_>,
-    ) -> BTreeMap<String, String> {
-        let mut values = word_values(observation, |n| self.names.contains(n));
-        let mut capture = |field: &str, expression: &Expression| {
-            if let Some(Value::Text(text)) = observation.get(field)
-                && let Some(regex) = expression.regex()
-            {
-                let mut captures = regex.create_captures();
-                regex.captures(text, &mut captures);
-                keep(&captures, text, &self.names, &mut values);
-            }
-        };
-        if let Some(expression) = &self.message {
-            capture("message", expression);
-        }
-        for matcher in self.others.iter() {
-            if let FieldMatcher::Expression(field, expression) = matcher {
-                capture(field, expression);
-            }
-        }
-        values
-    }
-
-    fn signal(
-        &self,
-        observation: &Observation<'_>,
-        effect: Effect,
-        text: &[u8],
-    ) -> Signal {
-        let values = self.values(observation);
-        let pattern = &self.pattern;
-        let part = self.part.iter().find_map(|t| t.fill(&values));
-        let part =
-            part.unwrap_or_else(|| format!("node/{}", pattern.component));
-        let fill = |t: &Template| t.fill(&values);
-        let count = match &self.count {
-            Count::Fixed(n) => *n,
-            Count::Captured(t) => fill(t)
-                .and_then(|n| n.trim().parse().ok())
-                .map_or(1, |n: u64| n.min(COUNT_MAX)),
-        };
-        let value = match &pattern.sub_key {
-            SubKey::None => None,
-            SubKey::Same(t) | SubKey::Distinct(t) => fill(t),
-        };
-        let parent = |e: &super::set::Escalation| {
-            e.when.under.as_ref().and_then(fill).map(|p| PartId::new(&p))
-        };
-        let suspects = pattern.suspects.iter().filter_map(fill);
-        let part = PartId::new(&part);
-        Signal {
-            twin: Twin::of(observation, &part),
-            pattern: pattern.name.clone(),
-            effect,
-            part,
-            suspects: suspects.map(|p| PartId::new(&p)).collect(),
-            count,
-            value,
-            parents: pattern.escalate.iter().map(parent).collect(),
-            time: observation.time,
-            approximate: observation.approximate,
-            injected: observation.injected,
-            captures: values,
-            text: match text {
-                b"" => clip(describe(observation).as_bytes()),
-                text => clip(text),
-            },
-        }
-    }
-}
-
-impl Effect {
-    /// What opens a fault is history if it happened before this boot.
-    fn of_its_time(self, observation: &Observation<'_>) -> Effect {
-        let past = || observation.get(HISTORY) == Some(Value::Flag(true));
-        if self == Effect::Open && past() { Effect::History } else { self }
-    }
 }

@@ -18,6 +18,7 @@ pub mod matcher;
 pub mod observed;
 pub mod parse;
 pub mod pattern;
+pub mod rule;
 pub mod set;
 mod shown;
 mod skeleton;

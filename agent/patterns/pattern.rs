@@ -14,8 +14,8 @@ use super::life::{
     escalation, lasting, proofs, settle, sub_key, suppresses, tolerate, yields,
 };
 use super::located::At;
-use super::matcher::{Count, Rule};
 use super::parse::ParsedFile;
+use super::rule::{Count, Rule};
 use super::set::{Pattern, Quarantine, Severity, Stage, SubKey};
 use super::template::Template;
 use super::values::{count, duration, parts, template, word};

@@ -22,6 +22,20 @@ pub struct Skeleton {
     pub anchored: bool,
 }
 
+impl Skeleton {
+    /// Leaves out what takes longer to look for than it is worth: pieces of
+    /// one or two bytes beside longer ones.
+    pub fn without_trifles(mut self) -> Skeleton {
+        const WORTHWHILE: usize = 3;
+        if self.pieces.iter().any(|piece| piece.len() > WORTHWHILE) {
+            let first = self.pieces.first().cloned();
+            self.pieces.retain(|piece| piece.len() >= WORTHWHILE);
+            self.anchored &= self.pieces.first() == first.as_ref();
+        }
+        self
+    }
+}
+
 /// The skeletons of which every match has at least one; empty if nothing can
 /// be said.
 pub fn skeletons(hir: &Hir) -> Vec<Skeleton> {
@@ -152,7 +166,7 @@ fn concat(parts: &[Hir]) -> Vec<Run> {
     });
     let mut count = 1;
     for (n, i) in order.into_iter().enumerate() {
-        let says_most = n == 0 && worth(&sets[i]) >= 4;
+        let says_most = n == 0 && worth(&sets[i]) >= 3;
         let max = if says_most { ALTERNATIVES_MAX } else { SMALL_MAX };
         if count * sets[i].len() <= max {
             count *= sets[i].len();

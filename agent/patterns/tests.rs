@@ -44,7 +44,7 @@ fn offer(
     let mut out = Vec::new();
     let record = KernelRecord {
         text: text.as_bytes(),
-        form,
+        form: Some(form),
         level: Some(3),
         subsystem: b"",
         device: b"",

@@ -8,7 +8,7 @@ use super::diagnostic::did_you_mean;
 use super::fields::Where;
 use super::file::{OneOrMany, RawCount, RawPattern};
 use super::located::{At, Place};
-use super::matcher::Count;
+use super::rule::Count;
 use super::template::Template;
 use crate::time::parse_duration;
 

@@ -183,7 +183,7 @@ impl Matching {
         let (time, approximate) = self.time(line.time);
         let record = KernelRecord {
             text: &line.text,
-            form: line.form,
+            form: Some(line.form),
             level: line.level,
             subsystem: &line.subsystem,
             device: &line.device,

@@ -47,7 +47,7 @@ pub fn kernel(
     scratch.lean = !trouble && !context.once;
     let taken = matcher.observe_kernel(record, scratch, events);
     if taken == Taken::Nothing && trouble {
-        let shaped = record.form == "none";
+        let shaped = record.form() == "none";
         context.unexplained.note(record.text, shaped, record.time);
     }
     taken == Taken::Taken

@@ -289,7 +289,7 @@ impl<'c> Reading<'c> {
     fn kernel_entry(&mut self, entry: &Entry) {
         let record = KernelRecord {
             text: &entry.message,
-            form: forms::form_of(&entry.message),
+            form: Some(forms::form_of(&entry.message)),
             level: entry.level,
             subsystem: entry.subsystem.as_bytes(),
             device: entry.device.as_bytes(),

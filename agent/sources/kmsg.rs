@@ -151,7 +151,8 @@ struct Reading<'c> {
     moment: Moment,
     /// Whether the ring was read to its end, and without a stall since.
     caught_up: bool,
-    woken_at: Uptime,
+    /// Whether it has waited since the clock was last looked at.
+    waited: bool,
     batch: Batch,
     fragments: Fragments,
     blocks: Blocks,
@@ -173,7 +174,7 @@ struct Batch {
 #[derive(Clone, Copy, Default)]
 struct Moment {
     now: Now,
-    /// The wall clock at the kernel's time 0.
+    /// The wall clock at the kernel's time 0, unless `live`.
     base: Timestamp,
     /// Whether what is read now has just happened.
     live: bool,
@@ -214,7 +215,7 @@ impl<'c> Reading<'c> {
             marked_at: clock::boot(),
             moment: Moment::default(),
             caught_up: false,
-            woken_at: Uptime::default(),
+            waited: false,
             batch: Batch::default(),
             fragments: Fragments::default(),
             blocks: Blocks::default(),
@@ -236,7 +237,7 @@ impl<'c> Reading<'c> {
                 if empty {
                     let fd = Some((file.as_fd(), PollFlags::POLLIN));
                     wait(&self.context.stop, fd, Some(BLOCK_LOOK));
-                    self.woken_at = clock::boot();
+                    self.waited = true;
                 }
                 continue;
             }
@@ -261,7 +262,7 @@ impl<'c> Reading<'c> {
         let fd = || Some((file.as_fd(), PollFlags::POLLIN));
         let mut woken = Woken::Timeout;
         if self.is_unmarked() {
-            let passed = clock::boot().since(self.marked_at);
+            let passed = self.moment.now.boot.since(self.marked_at);
             let rest = MARK_EVERY.saturating_sub(passed);
             woken = wait(&self.context.stop, fd(), Some(rest));
             if woken != Woken::Ready {
@@ -271,22 +272,23 @@ impl<'c> Reading<'c> {
         if woken == Woken::Timeout {
             woken = wait(&self.context.stop, fd(), Some(LOOK_EVERY));
         }
-        self.woken_at = clock::boot();
+        self.waited = true;
         Ok(woken)
     }
 
     fn look_at_the_clock(&mut self) {
         let now = clock::now();
-        let monotonic = Duration::from_micros(clock::monotonic());
-        let read_on = self.moment.now.boot.max(self.woken_at);
-        if now.boot.since(read_on) >= LIVE {
+        // What it has waited is no stall.
+        let waited = std::mem::take(&mut self.waited);
+        if !waited && now.boot.since(self.moment.now.boot) >= LIVE {
             self.caught_up = false;
         }
-        self.moment = Moment {
-            now,
-            base: now.wall.minus(monotonic),
-            live: self.caught_up,
-        };
+        if !self.caught_up {
+            let monotonic = Duration::from_micros(clock::monotonic());
+            self.moment.base = now.wall.minus(monotonic);
+        }
+        self.moment.now = now;
+        self.moment.live = self.caught_up;
     }
 
     fn drain(
@@ -389,7 +391,8 @@ impl<'c> Reading<'c> {
         } else {
             let from = self.batch.events.len();
             self.observe(&record);
-            self.fragments.remember(&record, &self.batch.events[from..]);
+            let events = &self.batch.events[from..];
+            self.fragments.remember(raw, &record, events);
             self.assemble(&record, from);
         }
     }
@@ -411,7 +414,10 @@ impl<'c> Reading<'c> {
 
     fn observe(&mut self, record: &Record<'_>) {
         let moment = self.moment;
-        let text = unescape(record.text, &mut self.unescaped);
+        let text = match record.escaped {
+            false => record.text, // nearly always
+            true => unescape(record.text, &mut self.unescaped),
+        };
         let kernel = kernel_record(record, text, moment);
         let (scratch, events) = (&mut self.scratch, &mut self.batch.events);
         if forward::kernel(self.context, &kernel, scratch, events) {
@@ -475,7 +481,8 @@ impl<'c> Reading<'c> {
     }
 }
 
-/// The record as the patterns take it.
+/// The record as the patterns take it; the matcher finds the form in the same
+/// pass as the patterns where nothing in the text was escaped.
 fn kernel_record<'a>(
     record: &Record<'a>,
     text: &'a [u8],
@@ -484,7 +491,7 @@ fn kernel_record<'a>(
     let printed = Duration::from_micros(record.usec);
     KernelRecord {
         text,
-        form: forms::form_of(record.text),
+        form: record.escaped.then(|| forms::form_of(record.text)),
         level: Some(record.level),
         subsystem: record.subsystem,
         device: record.device,

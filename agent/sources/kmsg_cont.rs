@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::kmsg_record::Record;
+use super::kmsg_record::{Record, parse};
 use crate::parts::ids::PartId;
 use crate::signal::Event;
 
@@ -25,6 +25,10 @@ const JOINED_MAX: usize = 8192;
 pub struct Joined {
     caller: Vec<u8>,
     used: bool,
+    /// The record as it was read; the fields below are of it only once it
+    /// was continued, which is seldom.
+    raw: Vec<u8>,
+    continued: bool,
     /// The text so far, escaped.
     pub text: Vec<u8>,
     /// Its SUBSYSTEM=.
@@ -47,8 +51,14 @@ pub struct Fragments {
 }
 
 impl Fragments {
-    /// Remembers a record that may be continued, and what it gave.
-    pub fn remember(&mut self, record: &Record<'_>, events: &[Event]) {
+    /// Remembers a record, parsed from `raw`, that may be continued, and what
+    /// it gave.
+    pub fn remember(
+        &mut self,
+        raw: &[u8],
+        record: &Record<'_>,
+        events: &[Event],
+    ) {
         let slot = match self.find(record.caller) {
             Some(slot) => slot,
             None => {
@@ -59,11 +69,11 @@ impl Fragments {
         };
         let slot = &mut self.slots[slot];
         slot.used = true;
-        set(&mut slot.caller, record.caller);
-        set(&mut slot.text, record.text);
-        set(&mut slot.subsystem, record.subsystem);
-        set(&mut slot.device, record.device);
-        slot.level = record.level;
+        slot.continued = false;
+        if !slot.is_of(record.caller) {
+            set(&mut slot.caller, record.caller);
+        }
+        set(&mut slot.raw, raw);
         slot.injected = record.facility != 0;
         slot.given.clear();
         slot.note_given(events);
@@ -75,6 +85,7 @@ impl Fragments {
     pub fn join(&mut self, fragment: &Record<'_>) -> Option<&mut Joined> {
         let slot = self.find(fragment.caller)?;
         let slot = &mut self.slots[slot];
+        slot.begin();
         let room = JOINED_MAX.saturating_sub(slot.text.len());
         let same = slot.injected == (fragment.facility != 0);
         if !same || room < fragment.text.len() {
@@ -92,11 +103,37 @@ impl Fragments {
     }
 
     fn find(&self, caller: &[u8]) -> Option<usize> {
-        self.slots.iter().position(|s| s.used && s.caller == caller)
+        self.slots.iter().position(|s| s.used && s.is_of(caller))
     }
 }
 
 impl Joined {
+    /// Whether this caller's record is here. Most kernels tell no caller, and
+    /// to compare nothing with nothing is dear: memcmp(3) looks, under a mask
+    /// that hides what it finds, at an address where no memory is, which
+    /// takes some processors longer than all else that a record costs.
+    fn is_of(&self, caller: &[u8]) -> bool {
+        match caller {
+            [] => self.caller.is_empty(),
+            caller => self.caller == caller,
+        }
+    }
+
+    /// Takes the fields of the record that is now continued.
+    fn begin(&mut self) {
+        if self.continued {
+            return;
+        }
+        self.continued = true;
+        // It was parsed before, so it parses.
+        if let Ok(record) = parse(&self.raw) {
+            set(&mut self.text, record.text);
+            set(&mut self.subsystem, record.subsystem);
+            set(&mut self.device, record.device);
+            self.level = record.level;
+        }
+    }
+
     /// The record as it is with this fragment.
     pub fn whole<'a>(&'a self, fragment: &Record<'a>) -> Record<'a> {
         Record {
@@ -104,6 +141,7 @@ impl Joined {
             text: &self.text,
             subsystem: &self.subsystem,
             device: &self.device,
+            escaped: self.text.contains(&b'\\'),
             ..*fragment
         }
     }
@@ -152,17 +190,20 @@ fn set(buffer: &mut Vec<u8>, text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::kmsg_record::parse;
 
     fn record(raw: &str) -> Record<'_> {
         parse(raw.as_bytes()).unwrap()
     }
 
+    fn remember(all: &mut Fragments, raw: &str) {
+        all.remember(raw.as_bytes(), &record(raw), &[]);
+    }
+
     #[test]
     fn a_fragment_joins_the_record_of_its_caller() {
         let mut all = Fragments::default();
-        all.remember(&record("3,1,0,-,caller=T1;one"), &[]);
-        all.remember(&record("4,2,0,-,caller=C2;two"), &[]);
+        remember(&mut all, "3,1,0,-,caller=T1;one");
+        remember(&mut all, "4,2,0,-,caller=C2;two");
         let joined = all.join(&record("6,3,0,c,caller=T1; more")).unwrap();
         assert_eq!((&joined.text[..], joined.level), (&b"one more"[..], 3));
         let joined = all.join(&record("6,4,0,c,caller=T1;!")).unwrap();
@@ -173,7 +214,7 @@ mod tests {
     fn a_fragment_of_nobody_known_joins_nothing() {
         let mut all = Fragments::default();
         assert!(all.join(&record("6,3,0,c; more")).is_none());
-        all.remember(&record("3,1,0,-,caller=T1;one"), &[]);
+        remember(&mut all, "3,1,0,-,caller=T1;one");
         assert!(all.join(&record("6,3,0,c,caller=T2; more")).is_none());
         all.clear();
         assert!(all.join(&record("6,3,0,c,caller=T1; more")).is_none());
@@ -182,14 +223,14 @@ mod tests {
     #[test]
     fn user_space_cannot_continue_what_the_kernel_began() {
         let mut all = Fragments::default();
-        all.remember(&record("3,1,0,-;EDAC MC0: "), &[]);
+        remember(&mut all, "3,1,0,-;EDAC MC0: ");
         assert!(all.join(&record("14,2,0,c;1 UE")).is_none());
     }
 
     #[test]
     fn a_joined_text_is_bounded() {
         let mut all = Fragments::default();
-        all.remember(&record("3,1,0,-;one"), &[]);
+        remember(&mut all, "3,1,0,-;one");
         let long = format!("3,1,0,c;{}", "x".repeat(5000));
         assert!(all.join(&record(&long)).is_some());
         assert!(all.join(&record(&long)).is_none());

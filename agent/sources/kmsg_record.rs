@@ -24,6 +24,8 @@ pub struct Record<'a> {
     pub caller: &'a [u8],
     /// The text, escaped.
     pub text: &'a [u8],
+    /// Whether the text has a backslash, which is nearly never.
+    pub escaped: bool,
     /// SUBSYSTEM=, escaped, empty if there is none.
     pub subsystem: &'a [u8],
     /// DEVICE=, escaped, empty if there is none.
@@ -49,15 +51,38 @@ pub enum Malformed {
 /// # Errors
 /// When it is no record; nothing of it can be trusted then.
 pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
-    let semicolon = memchr::memchr(b';', raw).ok_or(Malformed::NoText)?;
-    let (head, rest) = (&raw[..semicolon], &raw[semicolon + 1..]);
-    let (prefix, head) = number(head).ok_or(Malformed::Number("prefix"))?;
-    let (seq, head) = number(head).ok_or(Malformed::Number("sequence"))?;
-    let (usec, head) = number(head).ok_or(Malformed::Number("time"))?;
+    taken_apart(raw).map_err(|error| match memchr::memchr(b';', raw) {
+        Some(_) => error,
+        None => Malformed::NoText,
+    })
+}
+
+fn taken_apart(raw: &[u8]) -> Result<Record<'_>, Malformed> {
+    let (prefix, rest) = number(raw).ok_or(Malformed::Number("prefix"))?;
+    let (seq, rest) = number(rest).ok_or(Malformed::Number("sequence"))?;
+    let (usec, rest) = number(rest).ok_or(Malformed::Number("time"))?;
     let facility =
         u32::try_from(prefix >> 3).map_err(|_| Malformed::Number("prefix"))?;
-    let (flag, more) = split(head, b',');
-    let (text, dictionary) = split(rest, b'\n');
+    // Nearly always one letter is all that stands before the text.
+    let ends = match rest {
+        [_, b';', ..] => Some(1),
+        _ => memchr::memchr(b';', rest),
+    };
+    let ends = ends.ok_or(Malformed::NoText)?;
+    let (flag, more) = split(&rest[..ends], b',');
+    let rest = &rest[ends + 1..];
+    let special = memchr::memchr2(b'\n', b'\\', rest);
+    let escaped = special.is_some_and(|at| rest[at] == b'\\');
+    let newline = match special {
+        Some(at) if escaped => {
+            memchr::memchr(b'\n', &rest[at..]).map(|n| at + n)
+        }
+        at => at,
+    };
+    let (text, dictionary) = match newline {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, &b""[..]),
+    };
     let mut record = Record {
         level: (prefix & 7) as u8,
         facility,
@@ -73,6 +98,7 @@ pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
         },
         caller: b"",
         text,
+        escaped,
         subsystem: b"",
         device: b"",
     };
@@ -96,18 +122,21 @@ pub fn parse(raw: &[u8]) -> Result<Record<'_>, Malformed> {
 
 /// The decimal number before the next comma, and what follows it.
 fn number(head: &[u8]) -> Option<(u64, &[u8])> {
+    /// So many digits always fit.
+    const FIT: usize = 19;
     let mut value: u64 = 0;
-    for (at, byte) in head.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u64::from(byte - b'0');
-                value = value.checked_mul(10)?.checked_add(digit)?;
-            }
-            b',' if at > 0 => return Some((value, &head[at + 1..])),
-            _ => return None,
-        }
+    let mut at = 0;
+    while let Some(digit @ 0..=9) = head.get(at).map(|b| b.wrapping_sub(b'0')) {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
     }
-    None
+    if at == 0 || head.get(at) != Some(&b',') {
+        return None;
+    }
+    if at > FIT {
+        value = std::str::from_utf8(&head[..at]).ok()?.parse().ok()?;
+    }
+    Some((value, &head[at + 1..]))
 }
 
 fn split(text: &[u8], at: u8) -> (&[u8], &[u8]) {

@@ -96,7 +96,7 @@ impl Blocks {
             return; // nearly always
         }
         // Text that users chose is never a machine check.
-        if record.form != "none" {
+        if record.form() != "none" {
             return;
         }
         // What user space wrote never completes what the kernel began.

@@ -185,7 +185,7 @@ fn history(text: &[u8], ended: Timestamp, context: &Context) -> Vec<Event> {
         let time = ended.minus(before);
         let record = KernelRecord {
             text: &line.text,
-            form: line.form,
+            form: Some(line.form),
             level: line.level,
             subsystem: &line.subsystem,
             device: &line.device,

@@ -205,7 +205,7 @@ fn is_approximate(line: &Line) -> bool {
 fn record(line: &Line, time: Timestamp) -> KernelRecord<'_> {
     KernelRecord {
         text: &line.text,
-        form: line.form,
+        form: Some(line.form),
         level: line.level,
         subsystem: &line.subsystem,
         device: &line.device,

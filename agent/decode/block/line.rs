@@ -91,7 +91,8 @@ const LINE_MAX: usize = 512;
 pub fn may_be(text: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 3] =
         [b"mce: [Hardware", b"[Hardware Error]", b"core: [Hardware"];
-    BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+    matches!(text.first(), Some(b'm' | b'[' | b'c'))
+        && BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
 }
 
 /// Whether the line tells why the kernel stops, after the blocks themselves
