@@ -25,7 +25,8 @@ impl Guest {
     }
 
     fn agent_log(&mut self) -> String {
-        self.try_run("tail -n 30 /state/agent.log").1
+        let log = "tail -n 30 /state/agent.log 2>/dev/null || journalctl -u faultline -o cat -n 50";
+        self.try_run(log).1
     }
 
     /// A JSON document of the API.
@@ -36,7 +37,7 @@ impl Guest {
     }
 
     /// A page that the agent serves.
-    fn page(&mut self, path: &str) -> String {
+    pub fn page(&mut self, path: &str) -> String {
         let get = format!("wget -qO- http://127.0.0.1:9101{path}");
         let (status, text) = self.ask(&get);
         assert_eq!(status, 0, "{get}: {text}");

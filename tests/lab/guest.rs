@@ -37,6 +37,21 @@ impl Guest {
     /// Boots a guest with this processor and further QEMU arguments. None,
     /// and loudly so, where the lab can't run.
     pub fn boot(name: &str, cpu: &str, arguments: &[&str]) -> Option<Guest> {
+        Guest::start(name, cpu, arguments, false)
+    }
+
+    /// Boots a guest that runs Debian's systemd, without the agent. None, and
+    /// loudly so, where the lab can't run or has no systemd.
+    pub fn boot_host(name: &str) -> Option<Guest> {
+        Guest::start(name, INTEL, &[], true)
+    }
+
+    fn start(
+        name: &str,
+        cpu: &str,
+        arguments: &[&str],
+        systemd: bool,
+    ) -> Option<Guest> {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
         let prepared = Command::new(scripts.join("prepare")).output().unwrap();
         let said = String::from_utf8_lossy(&prepared.stdout);
@@ -49,13 +64,22 @@ impl Guest {
             "tests/lab/prepare: {}",
             String::from_utf8_lossy(&prepared.stderr)
         );
-        let dir = Path::new(said.trim()).join("guests").join(name);
+        let lab = Path::new(said.trim());
+        if systemd && !lab.join("host.cpio").exists() {
+            not_run(&format!("lab: {name}"), "no systemd for the guest");
+            return None;
+        }
+        let dir = lab.join("guests").join(name);
         if dir.exists() {
             std::fs::remove_dir_all(&dir).unwrap();
         }
         std::fs::create_dir_all(&dir).unwrap();
         let log = std::fs::File::create(dir.join("qemu.log")).unwrap();
-        let qemu = Command::new(scripts.join("boot"))
+        let mut boot = Command::new(scripts.join("boot"));
+        if systemd {
+            boot.env("FAULTLINE_LAB_SYSTEMD", "yes");
+        }
+        let qemu = boot
             .args([dir.to_str().unwrap(), cpu])
             .args(arguments)
             .stdin(Stdio::null())

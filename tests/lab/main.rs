@@ -24,3 +24,4 @@ mod machine;
 mod machine_checks;
 mod management;
 mod pcie;
+mod unit;
