@@ -1,4 +1,7 @@
-//! Keeps the process small: the C library's allocator would rather be fast.
+//! Keeps the process small: the C library's allocator would rather be fast,
+//! and the kernel maps more of the program than it needs.
+
+use std::time::Duration;
 
 /// Gives back to the kernel what loading patterns left free in the heap: the
 /// files' parsed form is three times what is kept of it.
@@ -22,11 +25,16 @@ pub fn share_one_heap() {
     }
 }
 
-/// Lets go of the program's pages that only the start needed, which are most
-/// of what is resident. What is needed again is mapped again, from the page
-/// cache.
+/// How often code is let go of: what was needed in these minutes, a start, a
+/// load or a page for somebody, need not stay. Mapping again what is needed
+/// takes some hundred page faults, a fraction of a millisecond.
+pub const LET_GO_EVERY: Duration = Duration::from_secs(300);
+
+/// Lets go of the program's pages, most of which only the start needed and
+/// which are more than half of what is resident. What is needed again is
+/// mapped again, from the page cache, and sixteen pages at a time.
 #[expect(unsafe_code, reason = "madvise is a C function")]
-pub fn let_go_of_the_start() {
+pub fn let_go_of_code() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     let Ok(own) = std::fs::read_link("/proc/self/exe") else { return };
     let own = own.display().to_string();
@@ -73,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_program_goes_on_after_it() {
-        let_go_of_the_start();
+        let_go_of_code();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let own = std::fs::read_link("/proc/self/exe").unwrap();
         let own = own.display().to_string();

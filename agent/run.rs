@@ -223,7 +223,7 @@ fn assemble(
         restored: false,
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
-        summed_up: false,
+        tidied: None,
         desk: None,
         board: None,
         record,

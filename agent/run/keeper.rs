@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::patterns::Rejections;
-use crate::clock;
 use crate::config::Mode;
 use crate::ledger::fault::{Fault, Phase};
 use crate::ledger::{Change, Command, Input, Ledger};
@@ -26,6 +25,7 @@ use crate::sources::inventory::{Desk, stored};
 use crate::sources::{PatternsCell, Stats, Unexplained};
 use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
 use crate::time::{BootId, Now, Timestamp, Uptime};
+use crate::{clock, memory};
 
 /// Messages stepped before what changed is handed over: enough to share a
 /// transaction in a burst, few enough that a gauge follows at once.
@@ -87,8 +87,9 @@ pub struct Keeper {
     pub watchdog: Option<Duration>,
     /// When it last got one.
     pub pinged: Uptime,
-    /// Whether the line that says what runs has been written.
-    pub summed_up: bool,
+    /// When unused code was last let go of; none before the line that says
+    /// what runs has been written.
+    pub tidied: Option<Uptime>,
     /// Where whoever takes the census is asked to forget a part.
     pub desk: Option<Desk>,
     /// Where sinks that follow the node's state see it.
@@ -416,11 +417,13 @@ impl Keeper {
             self.pinged = boot;
             super::tell_manager(&[sd_notify::NotifyState::Watchdog]);
         }
-        if !self.summed_up && self.ready.waiting().is_empty() {
-            self.summed_up = true;
-            self.sum_up();
-            crate::memory::let_go_of_the_start();
+        match self.tidied {
+            None if self.ready.waiting().is_empty() => self.sum_up(),
+            Some(last) if boot.since(last) >= memory::LET_GO_EVERY => {}
+            _ => return,
         }
+        self.tidied = Some(boot);
+        memory::let_go_of_code();
     }
 
     /// One line that says what runs, and what does not and why.
