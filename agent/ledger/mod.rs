@@ -262,7 +262,11 @@ impl Ledger {
             Input::Batch(batch) if batch.events.is_empty() => {
                 return std::mem::take(&mut self.changes);
             }
-            Input::Batch(batch) => self.take_batch(batch),
+            Input::Batch(batch) => {
+                if !self.take_batch(batch) {
+                    return std::mem::take(&mut self.changes);
+                }
+            }
             Input::Health(id, Health::Up) => {
                 self.up.insert(id);
             }

@@ -30,10 +30,15 @@ const SUPPRESSED_WITHIN: std::time::Duration =
     std::time::Duration::from_secs(60);
 
 impl Ledger {
-    /// Steps all events of a batch, in order.
-    pub(super) fn take_batch(&mut self, batch: Batch) {
+    /// Steps all events of a batch, in order. False if they were but counted:
+    /// then there is nothing to keep up, which costs the more the more faults
+    /// there are.
+    pub(super) fn take_batch(&mut self, batch: Batch) -> bool {
         let id = batch.id;
+        let mut stepped = false;
         for event in batch.events {
+            stepped |=
+                !matches!(event, Event::Notes { .. } | Event::Gap { .. });
             match event {
                 Event::Match(signal) => self.take_signal(&id, signal, None),
                 Event::State(signal, truth) => {
@@ -48,6 +53,7 @@ impl Ledger {
                 Event::Census(census) => self.take_census(census),
             }
         }
+        stepped
     }
 
     fn take_signal(

@@ -57,6 +57,7 @@ impl Ledger {
         let pattern = self.set.get(&fault.key.pattern);
         let held = pattern.and_then(|p| fault.held.due(p.lasting));
         let settle = pattern.and_then(|p| fault.settling.due(p.settle));
+        let settle = settle.max(self.causes_settle(row));
         let probation =
             fault.probation.and_then(|p| p.due(fault.probation_length));
         [
@@ -133,6 +134,26 @@ impl Ledger {
         }
     }
 
+    /// When the last of those faults has settled that may explain this one
+    /// once they have.
+    fn causes_settle(&self, row: &Row) -> Option<Uptime> {
+        let key = &row.fault.key;
+        if row.fault.phase != Phase::Settling {
+            return None;
+        }
+        let names = self.causes.get(&key.pattern).into_iter().flatten();
+        names
+            .flat_map(|name| self.table.of(name))
+            .filter(|cause| cause.fault.phase == Phase::Settling)
+            .filter(|cause| cause.fault.key != *key)
+            .filter(|cause| self.lies_in(key, &cause.fault.key))
+            .filter_map(|cause| {
+                let pattern = self.set.get(&cause.fault.key.pattern)?;
+                cause.fault.settling.due(pattern.settle)
+            })
+            .max()
+    }
+
     /// Opens what has waited long enough for its cause: first those whose
     /// cause is not due as well, so that causes open before their symptoms.
     fn finish_settling(&mut self) {
@@ -142,6 +163,7 @@ impl Ledger {
             let settle = pattern.map_or(Duration::ZERO, |p| p.settle);
             row.fault.phase == Phase::Settling
                 && row.fault.settling.read(now) >= settle
+                && self.causes_settle(row).is_none_or(|t| t <= now)
         });
         let explains = |cause: &FaultKey, key: &FaultKey| {
             let names = self.causes.get(&key.pattern);

@@ -32,6 +32,30 @@ fn a_symptom_without_a_cause_is_raised_after_settle() {
 }
 
 #[test]
+fn a_symptom_is_not_raised_while_its_cause_still_settles() {
+    let mut patterns = pair();
+    patterns
+        .push(Pattern { suppresses: vec!["cause".into()], ..pattern("root") });
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.pass("3s");
+    w.see("cause", "disk/sda");
+    w.see("cause", "disk/sdb");
+    w.pass("4s");
+    assert!(w.told().is_empty(), "{:?}", w.told());
+    w.pass("1s");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Explained));
+    assert_eq!(
+        w.told(),
+        [
+            "opened cause disk/sda",
+            "opened cause disk/sdb",
+            "explained symptom disk/sda"
+        ]
+    );
+}
+
+#[test]
 fn a_symptom_with_no_settle_is_raised_at_once() {
     let mut patterns = pair();
     patterns[1].settle = time("0s");
