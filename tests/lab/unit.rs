@@ -20,7 +20,8 @@ fn the_unit_runs_is_watched_and_survives_kill_hang_stop_and_reboot() {
     stopped_it_ends_well(&mut guest);
     standing_still_it_is_started_again(&mut guest);
 
-    guest.run("systemctl reboot");
+    // Once this command has been answered: the answer's line goes down too.
+    guest.run("(sleep 2; systemctl reboot) >/dev/null 2>&1 &");
     guest.await_boot();
     await_running(&mut guest);
     let fault = guest.fault("memory-uncorrected", DIMM).unwrap();
