@@ -300,7 +300,9 @@ fn then(p: &RawPattern) -> Option<Quarantine> {
     p.then.as_ref().and_then(|t| t.value.quarantine)
 }
 
-/// The Node condition: CamelCase, at most 63 (Kubernetes qualified names).
+/// The Node condition: CamelCase, at most 63 (Kubernetes qualified names), and
+/// its end tells it from those that others write: controllers replace nodes
+/// over some of them.
 fn condition(
     p: &RawPattern,
     component: &str,
@@ -318,6 +320,16 @@ fn condition(
         findings
             .error(written.place, format!("`{text}` is no condition type"))
             .help("CamelCase, such as MemoryFault");
+    } else if !text.ends_with("Fault") {
+        findings
+            .error(
+                written.place,
+                format!("the condition type `{text}` does not end in `Fault`"),
+            )
+            .help(
+                "controllers replace nodes over conditions of other names, so \
+                 none is written; such as MemoryFault",
+            );
     }
     text.as_str().into()
 }

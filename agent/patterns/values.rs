@@ -26,6 +26,11 @@ pub(super) fn word(name: &At<String>, what: &str, findings: &mut Findings<'_>) {
         findings
             .error(name.place, format!("`{text}` is not {what}"))
             .help("lower-case letters, digits and dashes, at most 63");
+    } else if text.ends_with('-') {
+        // A label's value, and so a taint's, ends in a letter or digit.
+        findings
+            .error(name.place, format!("`{text}` ends in a dash"))
+            .help("the API server takes no such taint; leave the dash out");
     }
 }
 
