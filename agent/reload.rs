@@ -2,7 +2,9 @@
 //! version of each file, and reloads when something changes.
 //!
 //! A file with a mistake is refused whole; what it said before stays in
-//! force, over a restart too (`kept.rs`). Directories are watched, not files, so that the symlink swap of a
+//! force, over a restart too (`kept.rs`). So does what a directory said that
+//! is gone: a mount that is made anew says nothing of the files in it.
+//! Directories are watched, not files, so that the symlink swap of a
 //! Kubernetes ConfigMap volume is seen like any other change.
 
 mod kept;
@@ -206,12 +208,12 @@ impl PatternFiles {
 
     /// The pattern files of all directories.
     fn list(
-        &self,
+        &mut self,
         errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
     ) -> Vec<PathBuf> {
         let mut all = Vec::new();
-        for dir in &self.dirs {
-            match list(dir) {
+        for dir in &self.dirs.clone() {
+            match self.listed(dir) {
                 Ok(paths) => all.extend(paths),
                 Err(d) => {
                     errors.insert(dir.clone(), vec![d]);
@@ -219,6 +221,22 @@ impl PatternFiles {
             }
         }
         all
+    }
+
+    /// The pattern files of one directory. One that is not there is the
+    /// ordinary case, unless files of it are in force.
+    fn listed(&mut self, dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+        if !dir.exists() {
+            self.recall();
+            if self.good.keys().any(|path| path.parent() == Some(dir)) {
+                let gone = problem(dir, "the directory is gone".into());
+                return Err(gone.help(
+                    "put it back, or make an empty one to put its patterns \
+                     out of force",
+                ));
+            }
+        }
+        list(dir)
     }
 }
 
@@ -392,6 +410,37 @@ mod tests {
         let second = load(&mut files);
         assert_eq!(second.set.hash, first.set.hash);
         assert!(second.files.iter().any(|f| !f.errors.is_empty()));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_keeps_its_files_in_force() {
+        let (base, state) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (here, away) = (base.path().join("here"), base.path().join("away"));
+        let start = || {
+            let files = PatternFiles::new(vec![here.clone()]);
+            files.remembered_by(Kept::new(state.path()))
+        };
+        // One that never was is nothing to speak of.
+        assert!(load(&mut start()).files.is_empty());
+        fs::create_dir(&here).unwrap();
+        fs::write(here.join("mine.yaml"), GOOD).unwrap();
+        let mut files = start();
+        let first = load(&mut files);
+        files.keep().unwrap();
+        fs::rename(&here, &away).unwrap();
+        for files in [&mut files, &mut start()] {
+            let gone = load(files);
+            assert_eq!(gone.set.hash, first.set.hash);
+            let told = gone.files[0].errors[0].to_string();
+            assert!(told.contains("the directory is gone"), "{told}");
+            files.keep().unwrap();
+        }
+        fs::create_dir(&here).unwrap();
+        assert!(load(&mut files).set.get("mine").is_none());
+        fs::remove_dir(&here).unwrap();
+        fs::rename(&away, &here).unwrap();
+        assert!(load(&mut files).set.get("mine").is_some());
     }
 
     #[test]

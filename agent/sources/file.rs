@@ -87,8 +87,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
             found = files.find();
         }
         let more = files.look(&found, context)?;
-        context.up(&id)?;
-        context.counters(&id).succeeded(clock::now().wall);
+        files.tell_health(&found, &id, context)?;
         if context.once && !more {
             files.finish(context)?;
             return Ok(End::Stopped);
@@ -127,12 +126,15 @@ struct Files {
     left: VecDeque<Mark>,
     /// How many files match and are not followed.
     left_out: usize,
+    /// Whether any file was ever followed.
+    ever: bool,
 }
 
 impl Files {
     fn new(globs: Vec<(Glob, Trust)>) -> Files {
         let (followed, left) = (BTreeMap::new(), VecDeque::new());
-        Files { globs, followed, first: true, left, left_out: 0 }
+        let first = true;
+        Files { globs, followed, first, left, left_out: 0, ever: false }
     }
 
     fn find(&self) -> Found {
@@ -181,6 +183,28 @@ impl Files {
             self.followed.remove(&path);
         }
         Ok(more)
+    }
+
+    /// Says whether there is anything to follow: nothing seen in a log that
+    /// is not there proves nothing.
+    fn tell_health(
+        &mut self,
+        found: &Found,
+        id: &SourceId,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        if !found.files.is_empty() {
+            self.ever = true;
+            context.counters(id).succeeded(clock::now().wall);
+            return context.up(id);
+        }
+        let globs = self.globs.iter().map(|(glob, _)| glob.path());
+        let globs: Vec<String> =
+            globs.map(|path| path.display().to_string()).collect();
+        let why = format!("no file matches {}", globs.join(", "));
+        let health =
+            if self.ever { Health::Down(why) } else { Health::Absent(why) };
+        context.tell(id, health)
     }
 
     /// Says that more files match than are followed, as the health of what is

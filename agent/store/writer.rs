@@ -272,7 +272,12 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     state.failed |= error.as_ref().is_some_and(|e| !e.is_contention());
     // One try is all that a flush gets from a store that can't be opened.
     state.hurry &= error.is_none();
-    settle(&mut state, error.as_ref());
+    // A full disk lets itself be opened: what waits to be written tells
+    // whether that helps.
+    let unproven = state.status.errors > 0 && !state.pending.is_empty();
+    if error.is_some() || !unproven {
+        settle(&mut state, error.as_ref());
+    }
     shared.done.notify_all();
     database
 }

@@ -25,13 +25,20 @@ fn a_file_that_appears_later_is_read_from_its_first_line() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     let bench = Bench::new(following(root, "/log/*.log", false));
-    bench.until_health("file", |health| *health == Health::Up);
+    let why = "/log/*.log";
+    bench.until_health(
+        "file",
+        |health| matches!(health, Health::Absent(text) if text.ends_with(why)),
+    );
     fs::create_dir(root.join("log")).unwrap();
     append(&root.join("log/a.log"), "one\ntwo\n");
     let id = id(root, "log/a.log");
+    bench.until_health("file", |health| *health == Health::Up);
     bench.until_observed(&id, 2);
     append(&root.join("log/a.log"), "three\n");
     bench.until_observed(&id, 3);
+    fs::rename(root.join("log"), root.join("away")).unwrap();
+    bench.until_health("file", |health| matches!(health, Health::Down(_)));
 }
 
 #[test]
