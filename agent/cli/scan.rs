@@ -89,16 +89,26 @@ fn play(
     if let Some(census) = &pass.census {
         drive.census(Arc::clone(census));
     }
-    let mut held = Duration::ZERO;
+    let mut end = now;
     for found in &pass.events {
         drive.advance(found.time.min(now));
         drive.batch(found.source, vec![found.event.clone()]);
-        if let Event::State(signal, Truth::True) = &found.event {
-            let lasting = set.get(&signal.pattern).map(|p| p.lasting);
-            held = held.max(lasting.unwrap_or_default());
-        }
+        let (signal, waits) = match &found.event {
+            Event::State(signal, Truth::True) => (signal, true),
+            Event::Match(signal) => (signal, false),
+            _ => continue,
+        };
+        let Some(pattern) = set.get(&signal.pattern) else { continue };
+        // Nobody waits here: what holds is taken to have lasted, and what
+        // waits for its cause has seen all that there is.
+        let lasting = if waits { pattern.lasting } else { Duration::ZERO };
+        let settle = match pattern.suppressible {
+            true => pattern.settle,
+            false => Duration::ZERO,
+        };
+        end = end.max(found.time.min(now).plus(lasting + settle));
     }
-    drive.advance(now.plus(held.min(HELD_MAX)));
+    drive.advance(end.min(now.plus(HELD_MAX)));
     let at = drive.now().boot;
     (drive.ledger().faults().cloned().collect(), at)
 }

@@ -198,6 +198,8 @@ impl Ledger {
     /// was wrong with it is over.
     fn replaced(&mut self, key: &FaultKey) {
         let Some(row) = self.table.get_mut(key) else { return };
+        // What a state source goes on telling is of the other part.
+        row.truth = Truth::Unknown;
         let phase = row.fault.phase;
         let ended = Ended::Replaced { told: None };
         match phase {

@@ -2,7 +2,8 @@
 //!
 //! A symptom waits `settle` for its cause, for as long as a cause that settles
 //! itself, and when raised still folds into a cause that opens within a minute
-//! of it. A cause may itself be explained;
+//! of it, or within `settle` where that is longer. A cause may itself be
+//! explained;
 //! no fault ever explains one that (through others) explains it, so chains
 //! end at a raised fault. When that ends, the whole chain ends with it; when
 //! it is withdrawn, what it explained is raised after all.
@@ -39,7 +40,10 @@ impl Ledger {
     /// one that is itself explained.
     pub(super) fn cause_of(&self, key: &FaultKey) -> Option<FaultKey> {
         let fault = self.get(key)?;
-        let limit = fault.opened.unwrap_or(self.now.wall).plus(CAUSE_WITHIN);
+        // One that waits longer than that waits for its cause.
+        let settle = self.set.get(&key.pattern).map(|p| p.settle);
+        let within = settle.unwrap_or_default().max(CAUSE_WITHIN);
+        let limit = fault.opened.unwrap_or(self.now.wall).plus(within);
         let names = self.causes.get(&key.pattern).into_iter().flatten();
         let causes = names
             .flat_map(|name| self.table.of(name))
