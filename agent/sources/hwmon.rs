@@ -5,6 +5,8 @@
 //! The chip's own alarm bits are not read: they latch, and chips on boards
 //! that nobody configured have them set for ever.
 
+use std::collections::BTreeSet;
+
 use super::looking::{Look, run as look_at};
 use super::owned::{Fields, Owned};
 use super::{Context, End, Failure, Poll};
@@ -18,8 +20,13 @@ const DIR: &str = "sys/class/hwmon";
 /// More chips than a server has drives and ports with a sensor.
 const CHIPS_MAX: usize = 256;
 
-/// More inputs of one kind than any chip has.
-const INPUTS_MAX: u32 = 64;
+/// More inputs of one kind than any chip has. Processors number theirs by
+/// core, with gaps.
+const INPUTS_MAX: usize = 512;
+
+/// Below this no fan is told to turn: Super-I/O chips have such limits when
+/// nobody has set any.
+const FAN_MIN_RPM: f64 = 100.0;
 
 /// What is looked at, and whether a BMC tells it better.
 #[derive(Clone, Debug)]
@@ -41,6 +48,17 @@ struct Kind {
     scale: f64,
 }
 
+impl Kind {
+    /// The files that have the value: an average where the chip has no
+    /// other (ACPI's power meter, GPUs).
+    fn files(&self) -> &'static [&'static str] {
+        match self.prefix {
+            "power" => &["input", "average"],
+            _ => &["input"],
+        }
+    }
+}
+
 const KINDS: [Kind; 5] = [
     Kind {
         prefix: "temp",
@@ -54,17 +72,20 @@ const KINDS: [Kind; 5] = [
     Kind { prefix: "power", word: "other-units", unit: "Watts", scale: 1e6 },
 ];
 
-/// Looks until told to stop. While a BMC answers it tells nothing: that one
-/// sees more, and the same sensors.
+/// Looks until told to stop. While a BMC answers it tells of nothing that is
+/// wrong: that one sees more, and the same sensors. What is well it tells,
+/// so that what was opened while the BMC was silent can end.
 ///
 /// # Errors
 /// When the ledger is gone.
 pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     let poll = &options.poll;
+    let mut turned = BTreeSet::new();
     look_at(Source::Hwmon, poll, None, context, look, |seen, _| {
         if options.board.as_ref().is_some_and(Board::any_answers) {
-            seen.clear();
+            seen.retain(is_well);
         }
+        doubt(seen, &mut turned);
         None
     })
 }
@@ -80,7 +101,7 @@ pub fn look(tree: &Tree) -> Look {
     for (_, dir) in chips.into_iter().take(CHIPS_MAX) {
         let Some(chip) = Chip::of(tree, &dir) else { continue };
         for kind in &KINDS {
-            for number in 0..INPUTS_MAX {
+            for number in chip.numbers(kind) {
                 seen.extend(chip.input(kind, number));
             }
         }
@@ -89,6 +110,51 @@ pub fn look(tree: &Tree) -> Look {
         true => Err(format!("no sensors in /{DIR}")),
         false => Ok(seen),
     }
+}
+
+/// A header of a Super-I/O chip without a fan looks like a fan that stands,
+/// with whatever limit the chip began with: one that nobody has seen turning
+/// is unknown. `turned` are those that did, by id.
+fn doubt(seen: &mut [Fields], turned: &mut BTreeSet<String>) {
+    for fields in seen {
+        let get = |name| fields.iter().find(|(n, _)| *n == name);
+        let (Some((_, Owned::Text(chip))), Some((_, Owned::Text(id)))) =
+            (get("chip"), get("id"))
+        else {
+            continue;
+        };
+        let (_, Owned::Number(speed)) = (match get("value") {
+            Some(value) if get("type").is_some_and(is_fan) => value,
+            _ => continue,
+        }) else {
+            continue;
+        };
+        if *speed > 0.0 {
+            turned.insert(id.clone());
+        } else if is_super_io(chip) && !turned.contains(id) {
+            fields.retain(|(name, _)| !matches!(*name, "state" | "value"));
+            fields.push(("unknown", Owned::Word("reading-unavailable")));
+        }
+    }
+}
+
+fn is_well(fields: &Fields) -> bool {
+    let states = || fields.iter().filter(|(name, _)| *name == "state");
+    let is_ok =
+        |(_, state): &(&'static str, Owned)| matches!(state, Owned::Word("ok"));
+    states().count() == 1 && states().all(is_ok)
+}
+
+fn is_fan((_, kind): &(&'static str, Owned)) -> bool {
+    matches!(kind, Owned::Word("fan"))
+}
+
+/// Whether it watches the board for whoever has configured it, which nobody
+/// may have.
+fn is_super_io(chip: &str) -> bool {
+    ["nct", "it8", "f71", "w83", "sch5", "dme1737"]
+        .iter()
+        .any(|family| chip.starts_with(family))
 }
 
 /// One chip.
@@ -122,13 +188,39 @@ impl<'a> Chip<'a> {
         text.parse::<i64>().ok().map(|number| number as f64)
     }
 
+    /// The inputs of a kind.
+    fn numbers(&self, kind: &Kind) -> BTreeSet<u32> {
+        let number = |name: &String| {
+            let rest = name.strip_prefix(kind.prefix)?;
+            let (number, what) = rest.split_once('_')?;
+            let number = number.parse().ok()?;
+            kind.files().contains(&what).then_some(number)
+        };
+        self.files.iter().filter_map(number).take(INPUTS_MAX).collect()
+    }
+
+    /// What people call an input: by its label. Chips on a bus of a board
+    /// come in dozens, and all have the same labels.
+    fn called(&self, input: &str) -> String {
+        let label = format!("{}/{input}_label", self.path);
+        let label = self.tree.tidied(&label);
+        let (chip, device) = (&self.name, &self.device);
+        match (is_on_bus(device), label) {
+            (true, label) => {
+                let label = label.unwrap_or_else(|| input.to_owned());
+                format!("{chip} {device} {label}")
+            }
+            (false, Some(label)) => label,
+            (false, None) => format!("{chip} {input}"),
+        }
+    }
+
     /// One input, if the chip has it.
     fn input(&self, kind: &Kind, number: u32) -> Option<Fields> {
         let input = format!("{}{number}", kind.prefix);
-        let file = format!("{input}_input");
-        if !self.files.contains(&file) {
-            return None;
-        }
+        let is_there =
+            |what: &&&str| self.files.contains(&format!("{input}_{what}"));
+        let told = kind.files().iter().find(is_there)?;
         let scaled = |what: &str| {
             let number = self.number(&format!("{input}_{what}"))?;
             Some(number / kind.scale)
@@ -136,11 +228,9 @@ impl<'a> Chip<'a> {
         // The chip says that its sensor is broken or not connected.
         let is_broken = self.number(&format!("{input}_fault")) == Some(1.0);
         let is_fan = kind.prefix == "fan";
-        let value = scaled("input").filter(|_| is_fan || !is_broken);
+        let value = scaled(told).filter(|_| is_fan || !is_broken);
         let limits = self.limits(kind, scaled);
-        let label = format!("{}/{input}_label", self.path);
-        let label = self.tree.tidied(&label);
-        let name = label.unwrap_or_else(|| format!("{} {input}", self.name));
+        let name = self.called(&input);
         let id = format!("{}/{}/{input}", self.name, self.device);
         let mut fields = vec![
             ("chip", Owned::Text(self.name.clone())),
@@ -169,7 +259,8 @@ impl<'a> Chip<'a> {
         fields.push(("unit", Owned::Text(kind.unit.to_owned())));
         let mut states = words(limits.crossed(value));
         // A fan that should turn and stands, or says itself that it fails.
-        let stands = value == 0.0 && !limits.is_empty();
+        let should_turn = limits.iter().any(|(t, _)| !t.is_upper());
+        let stands = value == 0.0 && should_turn;
         if is_fan && (stands || is_broken) {
             states.push(Threshold::LowerCritical.word());
         }
@@ -193,11 +284,10 @@ impl<'a> Chip<'a> {
             self.name.as_str(),
             "coretemp" | "k10temp" | "zenpower" | "acpitz"
         );
+        let (is_fan, is_super_io) =
+            (kind.prefix == "fan", is_super_io(&self.name));
         // These watch voltages behind dividers that only the board's maker
         // knows; nobody sets their limits.
-        let is_super_io = ["nct", "it8", "f71", "w83", "sch5", "dme1737"]
-            .iter()
-            .any(|family| self.name.starts_with(family));
         if kind.prefix == "in" && is_super_io {
             return limits;
         }
@@ -208,11 +298,17 @@ impl<'a> Chip<'a> {
             ("crit", Threshold::UpperCritical),
             ("emergency", Threshold::UpperNonRecoverable),
         ] {
-            // A limit of zero is one that was never set.
-            let at = scaled(file).filter(|at| *at != 0.0);
-            if let Some(at) = at
-                && !(file == "max" && is_cpu)
-            {
+            let is_set = |at: &f64| match is_fan {
+                true if is_super_io => *at >= FAN_MIN_RPM,
+                true => *at > 0.0,
+                // A limit of zero is one that was never set.
+                false => *at != 0.0,
+            };
+            // As fast as it can is not too fast.
+            if file == "max" && (is_cpu || is_fan) {
+                continue;
+            }
+            if let Some(at) = scaled(file).filter(is_set) {
                 limits.set(threshold, at);
             }
         }
@@ -240,153 +336,15 @@ impl<'a> Chip<'a> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-
-    /// A machine with these files in its chips' directories.
-    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in files {
-            let path = dir.path().join(DIR).join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            if path.ends_with("device") {
-                std::os::unix::fs::symlink(text, path).unwrap();
-            } else {
-                fs::write(path, format!("{text}\n")).unwrap();
-            }
-        }
-        dir
-    }
-
-    fn seen(files: &[(&str, &str)]) -> Vec<Fields> {
-        let dir = machine(files);
-        look(&Tree::new(dir.path(), Default::default())).unwrap()
-    }
-
-    fn get<'a>(fields: &'a Fields, name: &str) -> Vec<&'a Owned> {
-        let named = fields.iter().filter(|(n, _)| *n == name);
-        named.map(|(_, value)| value).collect()
-    }
-
-    fn states(fields: &Fields) -> Vec<&'static str> {
-        let word = |value: &&Owned| match value {
-            Owned::Word(word) => *word,
-            other => panic!("{other:?}"),
-        };
-        get(fields, "state").iter().map(word).collect()
-    }
-
-    #[test]
-    fn a_package_is_held_against_its_critical_temperature_alone() {
-        let at = |value: &str| {
-            let all = seen(&[
-                ("hwmon2/name", "coretemp"),
-                ("hwmon2/device", "../../../coretemp.1"),
-                ("hwmon2/temp1_input", value),
-                ("hwmon2/temp1_label", "Package id 1"),
-                ("hwmon2/temp1_max", "84000"),
-                ("hwmon2/temp1_crit", "100000"),
-            ]);
-            assert_eq!(all.len(), 1);
-            let part = Owned::Text("cpu/socket1".into());
-            assert_eq!(get(&all[0], "part"), [&part]);
-            states(&all[0])
-        };
-        assert_eq!(at("45000"), ["ok"]);
-        assert_eq!(at("90000"), ["ok"], "that is where fans turn faster");
-        assert_eq!(at("100000"), ["upper-critical"]);
-    }
-
-    #[test]
-    fn a_fan_that_stands_is_below_critical_if_it_should_turn() {
-        let at = |value: &str, min: &str| {
-            states(
-                &seen(&[
-                    ("hwmon0/name", "nct6775"),
-                    ("hwmon0/fan2_input", value),
-                    ("hwmon0/fan2_min", min),
-                ])[0],
-            )
-        };
-        assert_eq!(at("1500", "500"), ["ok"]);
-        assert_eq!(at("400", "500"), ["lower-non-critical"]);
-        assert_eq!(at("0", "500"), ["lower-non-critical", "lower-critical"]);
-        assert_eq!(at("0", "0"), ["ok"], "an empty header");
-    }
-
-    #[test]
-    fn limits_that_nobody_set_are_none() {
-        let all = seen(&[
-            ("hwmon0/name", "nct6775"),
-            ("hwmon0/in1_input", "1800"),
-            ("hwmon0/in1_min", "0"),
-            ("hwmon0/in1_max", "1744"),
-            ("hwmon1/name", "pmbus"),
-            ("hwmon1/in1_input", "10502"),
-            ("hwmon1/in1_lcrit", "10679"),
-            ("hwmon1/in1_crit", "13275"),
-            ("hwmon1/in2_input", "10502"),
-            ("hwmon1/in2_lcrit", "13275"),
-            ("hwmon1/in2_crit", "10679"),
-        ]);
-        let states: Vec<_> = all.iter().map(states).collect();
-        let expected = [vec!["ok"], vec!["lower-critical"], vec!["ok"]];
-        assert_eq!(states, expected);
-    }
-
-    #[test]
-    fn a_sensor_that_is_broken_is_unknown_and_so_is_one_that_cannot_be_read() {
-        let all = seen(&[
-            ("hwmon0/name", "lm90"),
-            ("hwmon0/temp1_input", "127000"),
-            ("hwmon0/temp1_fault", "1"),
-            ("hwmon0/temp1_crit", "85000"),
-            ("hwmon0/temp2_input", "no number"),
-            ("hwmon0/temp2_crit", "85000"),
-        ]);
-        assert_eq!(all.len(), 2);
-        for fields in &all {
-            assert!(get(fields, "state").is_empty());
-            assert!(get(fields, "value").is_empty());
-            let why = Owned::Word("reading-unavailable");
-            assert_eq!(get(fields, "unknown"), [&why]);
-        }
-    }
-
-    #[test]
-    fn a_drive_is_left_to_its_own_source_and_no_chip_is_absent() {
-        let dir = machine(&[
-            ("hwmon0/name", "nvme"),
-            ("hwmon0/temp1_input", "40000"),
-        ]);
-        let tree = Tree::new(dir.path(), Default::default());
-        assert!(look(&tree).is_err());
-        let none = tempfile::tempdir().unwrap();
-        assert!(look(&Tree::new(none.path(), Default::default())).is_err());
-    }
-
-    #[test]
-    fn what_is_seen_fits_the_fields_of_the_source() {
-        let all = seen(&[
-            ("hwmon0/name", "mlx5"),
-            ("hwmon0/device", "../../../0000:3b:00.0"),
-            ("hwmon0/temp1_input", "110000"),
-            ("hwmon0/temp1_min", "-40000"),
-            ("hwmon0/temp1_lcrit", "-50000"),
-            ("hwmon0/temp1_max", "100000"),
-            ("hwmon0/temp1_crit", "105000"),
-            ("hwmon0/temp1_emergency", "120000"),
-            ("hwmon0/power1_input", "12500000"),
-            ("hwmon0/curr1_input", "1500"),
-        ]);
-        assert_eq!(all.len(), 3);
-        let part = Owned::Text("pci/0000:3b:00.0".into());
-        assert_eq!(get(&all[0], "part"), [&part]);
-        assert_eq!(get(&all[2], "value"), [&Owned::Number(12.5)]);
-        for (name, _) in all.iter().flatten() {
-            assert!(Source::Hwmon.field(name).is_some(), "{name}");
-        }
-    }
+/// Whether a device is known by its place on an I2C bus: `7-0054`.
+fn is_on_bus(device: &str) -> bool {
+    device.split_once('-').is_some_and(|(bus, address)| {
+        !bus.is_empty()
+            && bus.bytes().all(|b| b.is_ascii_digit())
+            && address.len() == 4
+            && address.bytes().all(|b| b.is_ascii_hexdigit())
+    })
 }
+
+#[cfg(test)]
+mod tests;
