@@ -15,6 +15,7 @@ use crate::parts::census::Census;
 use crate::parts::ids::PartId;
 use crate::parts::looker::{Looker, PATIENCE};
 use crate::parts::part::{Attachment, Part, Presence};
+use crate::parts::units::{self, Shelf};
 use crate::store;
 use crate::time::BootId;
 
@@ -42,14 +43,20 @@ pub fn run(
     out: &mut Screen,
 ) -> anyhow::Result<Exit> {
     let mut config = global.settings()?;
-    let before = match &args.root {
+    let known = match &args.root {
         Some(root) => {
             config.root.clone_from(root);
             Census::default()
         }
         None => remembered(&config),
     };
-    let mut looker = Looker::new(&config.root, Default::default());
+    // The BMC is the agent's to ask: what it has read is shown.
+    let shelf = Shelf::default();
+    shelf.put(units::of_census(&known));
+    let boot: BootId = known.boot.clone();
+    let before = known.restored(&boot);
+    let mut looker =
+        Looker::new(&config.root, Default::default()).with_units(shelf);
     let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;
     let unread = reading.unread.clone();
     let census = before.after(&before.boot, reading);
@@ -84,9 +91,7 @@ fn remembered(config: &Config) -> Census {
     };
     let position = loaded.positions.get("inventory");
     let census = position.and_then(|p| serde_json::from_str(&p.0).ok());
-    let census: Census = census.unwrap_or_default();
-    let boot: BootId = census.boot.clone();
-    census.restored(&boot)
+    census.unwrap_or_default()
 }
 
 /// One part, as it is written for machines.

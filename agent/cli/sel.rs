@@ -189,7 +189,7 @@ impl Row {
         };
         let sensor = log.sensor(event);
         let name = sensor.map_or(UNKNOWN.to_owned(), |s| s.name.clone());
-        let ink = match grade::of_state(event.state()) {
+        let ink = match grade::of_state(event.kind, event.state()) {
             _ if !event.holds() => Ink::Green,
             _ if event.has_thresholds() => Ink::Yellow,
             Grade::Critical => Ink::Red,

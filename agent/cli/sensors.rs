@@ -93,7 +93,7 @@ impl Bmc {
         let mut link = Shared(&self.link);
         self.trouble = match self.monitor.pass_within(&mut link, BUDGET) {
             Ok(pass) => match pass.answers {
-                Ok(()) => pass.trouble,
+                Ok(()) => pass.trouble.or_else(|| self.incomplete()),
                 Err(error) => Some(error.to_string()),
             },
             Err(_) => Some("told to stop".into()),
@@ -101,6 +101,14 @@ impl Bmc {
         if let Some(why) = &mut self.trouble {
             *why = explain(&self.address, why, config);
         }
+    }
+}
+
+impl Bmc {
+    /// Why these are not all of its sensors, if they are not.
+    fn incomplete(&self) -> Option<String> {
+        let why = self.monitor.repository()?.incomplete.as_ref()?;
+        Some(format!("not all sensors are known: {why}"))
     }
 }
 
@@ -123,7 +131,8 @@ fn show(
     for bmc in bmcs {
         let views: Vec<View> =
             bmc.monitor.views().into_iter().filter(is_wanted).collect();
-        let grades = views.iter().filter_map(|view| grade::of(view).ok());
+        let grades =
+            views.iter().filter_map(|view| grade::of(view, false).ok());
         let exit = match (&bmc.trouble, grades.max()) {
             (Some(_), _) => Exit::CannotCheck,
             (None, Some(Grade::Critical)) => Exit::Bad,
@@ -145,8 +154,13 @@ fn show(
             out.ink(Ink::Yellow, escape::escape(why))?;
             out.line("")?;
         }
-        if !views.is_empty() {
-            table(&views, now, out)?;
+        match (views.is_empty(), only) {
+            (false, _) => table(&views, now, out)?,
+            (true, Some(word)) if bmc.trouble.is_none() => {
+                let text = format!("no sensor, type or part has {word:?}");
+                out.line(escape::escape(&text))?;
+            }
+            (true, _) => {}
         }
     }
     if is_json {
@@ -168,7 +182,7 @@ fn table(views: &[View], now: Uptime, out: &mut Screen) -> std::io::Result<()> {
     ]);
     for view in views {
         let sensor = &view.sensor;
-        let ink = match grade::of(view) {
+        let ink = match grade::of(view, false) {
             Ok(Grade::Critical) => Ink::Red,
             Ok(Grade::Warning) => Ink::Yellow,
             Ok(Grade::Nominal) => Ink::Plain,
@@ -282,7 +296,7 @@ fn sensor(view: &View, now: Uptime) -> Value {
         "unit": sensor.units.to_string(),
         "states": states,
         "unknown": unknown,
-        "grade": grade::of(view).ok().map(Grade::word),
+        "grade": grade::of(view, false).ok().map(Grade::word),
         "thresholds": limits,
         "age_seconds": view.read.map(|read| now.since(read).as_secs_f64()),
     })

@@ -2,21 +2,29 @@
 //! and nothing is ever added to it.
 //!
 //! Ids alone do not tell where one was: a log that is cleared may count from
-//! the beginning, or go on; a full one may overwrite its oldest records. So a
-//! place is a record's id together with the record itself. Where that is no
-//! longer there, everything is new but what both its id and its time say to
-//! be older.
+//! the beginning, or go on; a full one may overwrite its oldest records; and
+//! the BMC's clock may have gone back. So a place is a record's id together
+//! with the record itself, and the last of those that were read is
+//! remembered with some before it, should people delete it. Where none of
+//! them is there any more, everything is new.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::link::Link;
+use super::standing::Standing;
 use super::{TransportError, code, netfn};
 use crate::decode::ipmi::sel::{self, Entry, LAST, Stamp};
+use crate::hash::fnv1a;
 
 /// Commands of the log (IPMI 2.0, chapter 31).
 const GET_INFO: u8 = 0x40;
 const GET_ENTRY: u8 = 0x43;
 const GET_TIME: u8 = 0x48;
+
+/// How long the answer to Get SEL Info is.
+const INFO: usize = 14;
 
 /// The whole record.
 const WHOLE: u8 = 0xFF;
@@ -26,12 +34,28 @@ const WHOLE: u8 = 0xFF;
 pub struct Mark {
     /// The last record, as it stood there; `None` before the first.
     pub last: Option<String>,
+    /// The ids and hashes of the last records, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<(u16, u32)>,
     /// How many of the next records were there before the agent ever was.
     #[serde(default)]
     pub history: u32,
+    /// The bad states that stood then.
+    #[serde(default, skip_serializing_if = "Standing::is_empty")]
+    pub standing: Standing,
 }
 
+/// How many records are remembered: people delete one or two, or all.
+const RECENT_MAX: usize = 16;
+
 impl Mark {
+    fn read(&mut self, entry: &Entry) {
+        self.last = Some(hex(&entry.raw));
+        self.recent.push((entry.id, hash(entry)));
+        let over = self.recent.len().saturating_sub(RECENT_MAX);
+        self.recent.drain(..over);
+    }
+
     fn entry(&self) -> Option<Entry> {
         let digits = self.last.as_ref()?;
         let pair = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
@@ -60,6 +84,8 @@ pub struct New {
     pub entry: Entry,
     /// Whether it was logged before the agent ever ran.
     pub history: bool,
+    /// Whether no bad state of its sensor stands after it.
+    pub over: bool,
 }
 
 /// What one look found.
@@ -95,8 +121,11 @@ pub struct Log {
     seen: Option<Info>,
     /// The next record, within a log that is longer than one look.
     next: Option<u16>,
-    /// What records are held against that may be older than the mark.
-    older_than: Option<(u16, u32)>,
+    /// Ids of records that were read since the beginning of this look, in
+    /// however many pieces: a next id that was there before ends it.
+    walked: BTreeSet<u16>,
+    /// Whether the last look ended at a record that is not there.
+    dangled: bool,
 }
 
 /// The log's size, and when it last changed.
@@ -109,6 +138,10 @@ pub fn info(link: &mut Link) -> Result<Info, LogError> {
         return Err(LogError::Refused(response.code));
     }
     let data = response.data.as_slice();
+    // An answer that is cut short is no empty log.
+    if data.len() < INFO {
+        return Err(LogError::Refused(code::LENGTH));
+    }
     let pair = |at: usize| {
         data.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
     };
@@ -146,7 +179,13 @@ pub fn clock(link: &mut Link) -> Result<Option<u32>, TransportError> {
 impl Log {
     /// One that goes on from `mark`; `None`: nobody ever read it.
     pub fn new(mark: Option<Mark>) -> Log {
-        Log { mark, seen: None, next: None, older_than: None }
+        Log {
+            mark,
+            seen: None,
+            next: None,
+            walked: BTreeSet::new(),
+            dangled: false,
+        }
     }
 
     /// Where it was read up to.
@@ -166,44 +205,47 @@ impl Log {
     ) -> Result<(Info, Found), LogError> {
         let info = info(link)?;
         let mut found = Found::default();
-        if self.next.is_none() && self.seen == Some(info) {
+        // A full log may have overwritten a record within one second.
+        let is_full = usize::from(info.free) < sel::RECORD;
+        if self.next.is_none() && self.seen == Some(info) && !is_full {
             return Ok((info, found));
         }
         let mut mark = self.mark.clone().unwrap_or_else(|| Mark {
-            last: None,
             history: u32::from(info.entries),
+            ..Mark::default()
         });
         let mut next = match self.next {
             Some(next) => next,
             None if info.entries == 0 => LAST,
             None => self.begin(link, &mark, &mut found)?,
         };
-        let older_than = self.older_than;
         while next != LAST && found.new.len() < most {
             let Some((after, entry)) = get(link, next)? else {
-                // It was cleared or deleted meanwhile.
-                found.more = true;
+                // It was cleared or deleted meanwhile; or the log is broken.
+                found.more = !std::mem::replace(&mut self.dangled, true);
                 next = LAST;
                 break;
             };
-            let at = next;
-            next = if after == at { LAST } else { after };
+            self.walked.insert(next);
+            next = self.after(after);
             let Ok(entry) = entry else {
                 found.invalid += 1;
                 continue;
             };
-            if older_than.is_some_and(|mark| is_older(&entry, mark)) {
-                continue;
-            }
-            mark.last = Some(hex(&entry.raw));
+            mark.read(&entry);
             let history = mark.history > 0;
             mark.history = mark.history.saturating_sub(1);
-            found.new.push(New { entry, history });
+            let over = match &entry.body {
+                sel::Body::Event(event) => mark.standing.take(event),
+                sel::Body::Oem { .. } => false,
+            };
+            found.new.push(New { entry, history, over });
         }
         let ended = next == LAST;
         if ended {
             mark.history = 0;
-            self.older_than = None;
+            self.walked.clear();
+            self.dangled &= found.more || found.new.is_empty();
         }
         self.seen = (ended && !found.more).then_some(info);
         self.next = (!ended).then_some(next);
@@ -220,23 +262,33 @@ impl Log {
         found: &mut Found,
     ) -> Result<u16, LogError> {
         let Some(last) = mark.entry() else { return Ok(sel::FIRST) };
-        if let Some((next, Ok(entry))) = get(link, last.id)?
-            && entry.raw == last.raw
-        {
-            return Ok(next);
+        let mut recent = mark.recent.clone();
+        if recent.is_empty() {
+            recent.push((last.id, hash(&last)));
         }
-        found.begun_anew = true;
-        self.older_than = match last.time {
-            Stamp::At(time) => Some((last.id, time)),
-            _ => None,
-        };
+        self.walked.extend(recent.iter().map(|(id, _)| *id));
+        for (id, hash_of) in recent.into_iter().rev() {
+            if let Some((next, Ok(entry))) = get(link, id)?
+                && hash(&entry) == hash_of
+            {
+                return Ok(self.after(next));
+            }
+            found.begun_anew = true;
+        }
+        self.walked.clear();
         Ok(sel::FIRST)
+    }
+
+    /// Where to go on; nowhere, if the log would lead back to where it was.
+    fn after(&self, next: u16) -> u16 {
+        let is_again = next == sel::FIRST || self.walked.contains(&next);
+        if is_again { LAST } else { next }
     }
 }
 
-fn is_older(entry: &Entry, (id, time): (u16, u32)) -> bool {
-    let older = matches!(entry.time, Stamp::At(at) if at < time);
-    older && entry.id < id
+fn hash(entry: &Entry) -> u32 {
+    let hash = fnv1a(&entry.raw);
+    (hash ^ hash >> 32) as u32
 }
 
 /// The record with this id and the next one's; `None` if there is none.
@@ -267,151 +319,4 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::super::link::testing::{answer, link};
-    use super::*;
-
-    fn record(id: u16, time: u32) -> Vec<u8> {
-        let mut raw = id.to_le_bytes().to_vec();
-        raw.push(0x02);
-        raw.extend(time.to_le_bytes());
-        raw.extend([0x20, 0, 4, 0x0C, 0x48, 0x6F, 0x00, 0xFF, 0xFF]);
-        raw
-    }
-
-    /// A log that a test changes while it is read.
-    #[derive(Default)]
-    struct Store {
-        records: Vec<Vec<u8>>,
-        erased: u32,
-        reads: usize,
-    }
-
-    const NOON: u32 = 0x6000_0000;
-
-    fn bmc(store: &Arc<Mutex<Store>>) -> Link {
-        let store = Arc::clone(store);
-        link(Box::new(move |_, _, command, data| {
-            let mut store = store.lock().unwrap();
-            if command == GET_INFO {
-                let count = store.records.len() as u16;
-                let mut out = vec![0x51];
-                out.extend(count.to_le_bytes());
-                out.extend([0xFF, 0xFF]);
-                let last = store.records.last();
-                let added = last.map_or([0; 4], |r| [r[3], r[4], r[5], r[6]]);
-                out.extend(added);
-                out.extend(store.erased.to_le_bytes());
-                out.push(0x02);
-                return answer(0, &out);
-            }
-            store.reads += 1;
-            let id = [data[2], data[3]];
-            let at = match id {
-                [0, 0] => Some(0),
-                id => store.records.iter().position(|r| r[..2] == id),
-            };
-            let Some(found) = at.and_then(|at| store.records.get(at)) else {
-                return answer(0xCB, &[]);
-            };
-            let next = at.and_then(|at| store.records.get(at + 1));
-            let mut out = next.map_or(vec![0xFF, 0xFF], |r| r[..2].to_vec());
-            out.extend(found);
-            answer(0, &out)
-        }))
-    }
-
-    fn store(ids: &[u16]) -> Arc<Mutex<Store>> {
-        let of = |id: &u16| record(*id, NOON + u32::from(*id));
-        let records = ids.iter().map(of).collect();
-        Arc::new(Mutex::new(Store { records, ..Store::default() }))
-    }
-
-    fn ids(found: &Found) -> Vec<u16> {
-        found.new.iter().map(|new| new.entry.id).collect()
-    }
-
-    #[test]
-    fn what_was_there_before_the_agent_is_history_and_what_comes_is_not() {
-        let store = store(&[1, 2, 3]);
-        let (mut link, mut log) = (bmc(&store), Log::new(None));
-        let (_, found) = log.look(&mut link, 2).unwrap();
-        assert_eq!(ids(&found), [1, 2]);
-        assert!(found.more);
-        // A restart in between, and a new record.
-        let kept = serde_json::to_string(&log.mark()).unwrap();
-        store.lock().unwrap().records.push(record(4, NOON + 9));
-        let mut log = Log::new(serde_json::from_str(&kept).unwrap());
-        let (_, found) = log.look(&mut link, 10).unwrap();
-        assert_eq!(ids(&found), [3, 4]);
-        let history: Vec<_> = found.new.iter().map(|n| n.history).collect();
-        assert_eq!(history, [true, false]);
-        assert!(!found.more && !found.begun_anew);
-    }
-
-    #[test]
-    fn a_log_that_has_not_changed_is_not_read() {
-        let store = store(&[1, 2]);
-        let (mut link, mut log) = (bmc(&store), Log::new(None));
-        log.look(&mut link, 10).unwrap();
-        let reads = store.lock().unwrap().reads;
-        for _ in 0..3 {
-            assert!(log.look(&mut link, 10).unwrap().1.new.is_empty());
-        }
-        assert_eq!(store.lock().unwrap().reads, reads);
-    }
-
-    #[test]
-    fn an_empty_log_makes_nothing_history() {
-        let store = store(&[]);
-        let (mut link, mut log) = (bmc(&store), Log::new(None));
-        log.look(&mut link, 10).unwrap();
-        let mut log = Log::new(Some(log.mark()));
-        store.lock().unwrap().records.push(record(1, NOON));
-        let (_, found) = log.look(&mut link, 10).unwrap();
-        assert_eq!(ids(&found), [1]);
-        assert!(!found.new[0].history);
-    }
-
-    #[test]
-    fn a_clear_loses_and_repeats_nothing_however_ids_go_on() {
-        for after in [vec![1, 2], vec![4, 5], vec![3, 4]] {
-            let store = store(&[1, 2, 3]);
-            let (mut link, mut log) = (bmc(&store), Log::new(None));
-            log.look(&mut link, 10).unwrap();
-            {
-                let mut store = store.lock().unwrap();
-                store.erased = NOON + 50;
-                let of = |id: &u16| record(*id, NOON + 60 + u32::from(*id));
-                store.records = after.iter().map(of).collect();
-            }
-            let mut log = Log::new(Some(log.mark()));
-            let (_, found) = log.look(&mut link, 10).unwrap();
-            assert_eq!(ids(&found), after);
-            assert!(found.begun_anew);
-            assert!(log.look(&mut link, 10).unwrap().1.new.is_empty());
-        }
-    }
-
-    #[test]
-    fn deleting_the_last_record_repeats_none_of_the_others() {
-        let store = store(&[1, 2, 3]);
-        let (mut link, mut log) = (bmc(&store), Log::new(None));
-        log.look(&mut link, 10).unwrap();
-        store.lock().unwrap().records.pop();
-        let mut log = Log::new(Some(log.mark()));
-        let (_, found) = log.look(&mut link, 10).unwrap();
-        assert_eq!(ids(&found), Vec::<u16>::new());
-    }
-
-    #[test]
-    fn a_record_without_sense_is_counted_and_the_next_is_read() {
-        let store = store(&[1, 2, 3]);
-        store.lock().unwrap().records[1].truncate(9);
-        let (mut link, mut log) = (bmc(&store), Log::new(None));
-        let (_, found) = log.look(&mut link, 10).unwrap();
-        assert_eq!((ids(&found), found.invalid), (vec![1, 3], 1));
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use crate::decode::ipmi::entity::Entity;
 use crate::decode::ipmi::fru::{self, BadFru, Fru};
 use crate::decode::ipmi::part;
 use crate::decode::ipmi::sdr::{Located, Locator};
+use crate::parts::host::BOARD;
 
 /// Commands of inventories (IPMI 2.0, chapter 34).
 const GET_AREA: u8 = 0x10;
@@ -59,8 +60,10 @@ pub struct Place {
     entity: Entity,
 }
 
-/// The inventories that the repository tells of. Those in memory chips of
-/// their own, which no controller reads for us, are not among them.
+/// The inventories that the repository tells of, and that of the system,
+/// which is the BMC's first unit whether a record tells of it or not (34.1).
+/// Those in memory chips of their own, which no controller reads for us, are
+/// not among them.
 pub fn places(locators: &[Locator]) -> Vec<Place> {
     let place = |l: &Locator| match l.located {
         Located::LogicalFru(id) => Some(Place {
@@ -71,13 +74,32 @@ pub fn places(locators: &[Locator]) -> Vec<Place> {
         }),
         _ => None,
     };
-    locators.iter().filter_map(place).take(ITEMS_MAX).collect()
+    let mut places: Vec<Place> =
+        locators.iter().filter_map(place).take(ITEMS_MAX).collect();
+    if !places.iter().any(Place::is_system) {
+        places.push(Place {
+            target: Target::BMC,
+            id: SYSTEM,
+            name: "System".to_owned(),
+            entity: Entity::of(SYSTEM_BOARD, 1),
+        });
+    }
+    places
 }
+
+/// The BMC's first unit, and what it is of.
+const SYSTEM: u8 = 0;
+const SYSTEM_BOARD: u8 = 0x07;
 
 impl Place {
     /// What it is of.
     pub fn entity(&self) -> Entity {
         self.entity
+    }
+
+    /// Whether it is of the system as a whole.
+    fn is_system(&self) -> bool {
+        self.target == Target::BMC && self.id == SYSTEM
     }
 
     /// Reads it.
@@ -88,12 +110,17 @@ impl Place {
         let fru = self
             .bytes(link)?
             .and_then(|bytes| fru::parse(&bytes).map_err(Unread::Senseless));
-        Ok(Item {
-            name: self.name.clone(),
-            entity: self.entity,
-            part: part::of(self.entity, 0, &self.name),
-            fru,
-        })
+        let fru = match fru {
+            // Not every BMC has one, and none needs to.
+            Err(Unread::Refused(_)) if self.is_system() => Err(Unread::Absent),
+            other => other,
+        };
+        let part = match self.is_system() {
+            true => BOARD.to_owned(),
+            false => part::of(self.entity, 0, &self.name),
+        };
+        let (name, entity) = (self.name.clone(), self.entity);
+        Ok(Item { name, entity, part, fru })
     }
 
     fn bytes(

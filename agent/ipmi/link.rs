@@ -85,6 +85,19 @@ impl Link {
         }
     }
 
+    /// A way over a transport that is open; once it fails there is none
+    /// other than the one to `address`.
+    pub fn over(
+        address: Address,
+        transport: Box<dyn Transport>,
+        stop: &Stop,
+    ) -> Link {
+        let none = Err("there are no credentials".to_owned());
+        let mut link = Link::new(address, none, stop);
+        link.transport = Some(transport);
+        link
+    }
+
     /// Another deadline for each command.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Link {
@@ -280,10 +293,7 @@ pub(super) mod testing {
     pub fn link(answers: Answers) -> Link {
         let stop = Stop::new().unwrap();
         let address = Address::Device("/nonexistent/ipmi0".into());
-        let none = Err("none".to_owned());
-        let mut link = Link::new(address, none, &stop);
-        link.transport = Some(Box::new(Fake(answers)));
-        link
+        Link::over(address, Box::new(Fake(answers)), &stop)
     }
 
     /// An answer.

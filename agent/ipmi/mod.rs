@@ -19,10 +19,13 @@ mod device;
 pub mod events;
 pub mod grade;
 pub mod inventory;
-mod lan;
+pub mod lan;
 pub mod link;
 pub mod monitor;
+pub mod presence;
 pub mod repository;
+pub mod shelves;
+pub mod standing;
 pub mod vitals;
 pub mod way;
 

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::grade::{self, Grade};
 use super::link::Link;
 use super::repository::{self, Repository, Stamp, WalkError};
 use super::{Target, TransportError, code, netfn};
@@ -28,8 +29,12 @@ const GET_THRESHOLDS: u8 = 0x27;
 const GET_READING: u8 = 0x2D;
 
 /// How often it is asked whether the repository has changed: it does when
-/// parts come and go, and with the firmware.
-const STAMP_EVERY: Duration = Duration::from_secs(60);
+/// parts come and go, and with the firmware. More often than any pattern
+/// waits, since a sensor that is another by now is read wrongly until then.
+const STAMP_EVERY: Duration = Duration::from_secs(10);
+
+/// After how long a repository is read again of which a part was refused.
+const AGAIN: Duration = Duration::from_secs(300);
 
 /// How often the thresholds are read: people change them, seldom.
 const LIMITS_EVERY: Duration = Duration::from_secs(3600);
@@ -122,6 +127,8 @@ struct Polled {
     due: Uptime,
     limits_due: Uptime,
     failures: u32,
+    /// Whether its last reading told of something bad.
+    was_bad: bool,
 }
 
 /// How a pass went.
@@ -143,6 +150,8 @@ pub struct Monitor {
     pace: Pace,
     stamp: Option<Stamp>,
     stamp_due: Uptime,
+    /// When a repository that could not be read to its end is read again.
+    again: Uptime,
     repository: Option<Repository>,
     polled: Vec<Polled>,
 }
@@ -154,6 +163,7 @@ impl Monitor {
             pace,
             stamp: None,
             stamp_due: Uptime(0),
+            again: Uptime(u64::MAX),
             repository: None,
             polled: Vec::new(),
         }
@@ -264,13 +274,25 @@ impl Monitor {
         if self.repository.is_some() {
             let stamp = link.with(repository::stamp)?;
             self.stamp_due = now.plus(STAMP_EVERY);
-            if stamp == self.stamp {
+            if stamp == self.stamp && now < self.again {
                 return Ok(());
             }
         }
-        let found = link.with(repository::walk)?;
+        let mut found = link.with(repository::walk)?;
+        if found.incomplete.is_some()
+            && let Some(before) = &self.repository
+        {
+            found.keep_locators(before);
+        }
         self.stamp_due = clock::boot().plus(STAMP_EVERY);
         self.stamp = found.stamp;
+        self.again = match &found.incomplete {
+            Some(why) => {
+                tracing::warn!(why, "the BMC's sensors are not all known");
+                clock::boot().plus(AGAIN)
+            }
+            None => Uptime(u64::MAX),
+        };
         self.take(&found);
         self.repository = Some(found);
         Ok(())
@@ -299,6 +321,16 @@ impl Monitor {
                 }
                 self.polled.push(new);
             });
+        }
+        let is_all = found.incomplete.is_none();
+        // Those that were known before may be there all the same; and one
+        // that is gone did not get well by that.
+        let rest = before.into_values().filter(|old| !is_all || old.was_bad);
+        for mut old in rest.take(repository::SENSORS_MAX) {
+            if is_all {
+                old.failed(Why::Said(Unknown::Absent), clock::boot());
+            }
+            self.polled.push(old);
         }
     }
 }
@@ -336,6 +368,7 @@ impl Polled {
             due: Uptime(0),
             limits_due: Uptime(0),
             failures: 0,
+            was_bad: false,
         }
     }
 
@@ -372,6 +405,8 @@ impl Polled {
                 self.factors(link, &mut reading)?;
                 self.view.reading = Ok(reading);
                 self.view.read = Some(now);
+                let grade = grade::of(&self.view, false);
+                self.was_bad = grade != Ok(Grade::Nominal);
                 self.failures = 0;
                 self.due = now.plus(self.every);
             }

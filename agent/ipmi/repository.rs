@@ -38,7 +38,7 @@ const END: u16 = 0xFFFF;
 const RECORDS_MAX: usize = 4096;
 
 /// More sensors than any BMC has.
-const SENSORS_MAX: usize = 4096;
+pub const SENSORS_MAX: usize = 4096;
 
 /// How often one record is begun anew because the reservation is lost, or
 /// the repository is being written.
@@ -49,6 +49,10 @@ const UPDATING_PAUSE: Duration = Duration::from_millis(500);
 
 /// Satellite controllers that are asked for records of their own.
 const CONTROLLERS_MAX: usize = 8;
+
+/// After a record that is refused its number is counted up so often: the id
+/// of the next one stands in the record that cannot be read.
+const MISSES_MAX: u16 = 8;
 
 /// By what a repository is known to be the one that was read (33.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +84,18 @@ pub struct Repository {
     pub records: u32,
     /// Records that could not be read, or made no sense.
     pub skipped: u32,
+    /// Why this is not all that there is, if it is not.
+    pub incomplete: Option<String>,
+}
+
+impl Repository {
+    /// Takes over the units that an earlier reading had, where this one ends
+    /// early.
+    pub fn keep_locators(&mut self, before: &Repository) {
+        let known = self.locators.clone();
+        let lost = before.locators.iter().filter(|l| !known.contains(l));
+        self.locators.extend(lost.take(RECORDS_MAX).cloned());
+    }
 }
 
 /// Why a repository could not be read.
@@ -120,7 +136,7 @@ pub fn stamp(link: &mut Link) -> Result<Option<Stamp>, TransportError> {
 pub fn walk(link: &mut Link) -> Result<Repository, WalkError> {
     let mut found = Repository { stamp: stamp(link)?, ..Default::default() };
     let main = Reader::new(Target::BMC, Kind::Repository);
-    let read = main.walk(link, &mut found);
+    let mut read = main.walk(link, &mut found);
     if let Err(WalkError::Transport(_)) = read {
         return Err(read.expect_err("it is an error"));
     }
@@ -130,6 +146,19 @@ pub fn walk(link: &mut Link) -> Result<Repository, WalkError> {
             Err(WalkError::Refused(_)) => read?,
             other => other?,
         }
+        read = Ok(());
+    }
+    let told = found.stamp.map_or(0, |stamp| u32::from(stamp.records));
+    let short = found.records < told;
+    found.incomplete = match read {
+        Err(error) => Some(error.to_string()),
+        Ok(()) if short => Some("its records end early".to_owned()),
+        Ok(()) => None,
+    };
+    if let Some(why) = &mut found.incomplete {
+        *why =
+            format!("{} of {told} records could be read: {why}", found.records);
+        found.skipped += told.saturating_sub(found.records + found.skipped);
     }
     satellites(link, &mut found)?;
     found.sensors.truncate(SENSORS_MAX);
@@ -220,25 +249,33 @@ impl Reader {
     ) -> Result<(), WalkError> {
         self.reserve(link)?;
         let (mut id, mut seen) = (0, BTreeSet::new());
+        let (mut refused, mut misses) = (None, 0);
         while seen.len() < RECORDS_MAX && seen.insert(id) {
-            let piece = self.record(link, id)?;
-            match piece {
+            match self.record(link, id)? {
                 Ok(piece) => {
                     found.records += 1;
+                    misses = 0;
                     take(&piece.bytes, found);
                     id = piece.next.unwrap_or(END);
                 }
                 Err((Some(next), _)) => {
+                    found.records += 1;
                     found.skipped += 1;
                     id = next;
                 }
-                Err((None, why)) => return Err(WalkError::Refused(why)),
+                Err((None, why)) => {
+                    // Of an empty store nothing is missed.
+                    refused.get_or_insert(why);
+                    misses += 1;
+                    let next = id.saturating_add(1);
+                    id = if misses > MISSES_MAX { END } else { next };
+                }
             }
             if id == END {
                 break;
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), |why| Err(WalkError::Refused(why)))
     }
 
     fn reserve(&mut self, link: &mut Link) -> Result<(), TransportError> {
@@ -263,6 +300,7 @@ impl Reader {
         id: u16,
     ) -> Result<Result<Piece, (Option<u16>, String)>, TransportError> {
         self.attempts = 0;
+        let before = (self.piece, self.header_first);
         let mut piece = Piece { bytes: Vec::new(), next: None };
         loop {
             if let Some(whole) = length(&piece.bytes)
@@ -278,7 +316,12 @@ impl Reader {
             match self.judge(link, &response, &mut piece)? {
                 Then::Go => {}
                 Then::Anew => piece.bytes.clear(),
-                Then::GiveUp(why) => return Ok(Err((piece.next, why))),
+                Then::GiveUp(why) => {
+                    // That it gives nothing of this one says nothing of how
+                    // much it gives of others.
+                    (self.piece, self.header_first) = before;
+                    return Ok(Err((piece.next, why)));
+                }
             }
         }
     }

@@ -52,12 +52,16 @@ impl Way {
 
     /// The name of a part of this BMC's.
     pub fn part(&self, part: String) -> String {
-        match part.split_once('/') {
-            Some((kind, name)) if !self.is_first => {
-                format!("{kind}/{} {name}", self.name)
-            }
-            _ => part,
-        }
+        part_of(&self.name, !self.is_first, part)
+    }
+}
+
+/// The name of a part of the BMC `bmc`'s: those of further ones have its
+/// name before theirs.
+pub fn part_of(bmc: &str, is_further: bool, part: String) -> String {
+    match part.split_once('/') {
+        Some((kind, name)) if is_further => format!("{kind}/{bmc} {name}"),
+        _ => part,
     }
 }
 

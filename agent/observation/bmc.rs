@@ -129,6 +129,9 @@ pub struct Logged {
     pub entry: Entry,
     /// The part that it is about.
     pub part: String,
+    /// Whether no bad state of its sensor stands after it, as far as the log
+    /// tells; of a record alone, whether its own ended.
+    pub over: bool,
     id: String,
     raw: String,
     data: String,
@@ -146,6 +149,7 @@ impl Logged {
     pub fn new(entry: Entry, sensor: Option<&Sensor>) -> Logged {
         let mut logged = Logged {
             part: "board/maker's event".to_owned(),
+            over: false,
             id: String::new(),
             raw: hex(&entry.raw),
             data: String::new(),
@@ -158,11 +162,16 @@ impl Logged {
         };
         if let Body::Event(event) = &logged.entry.body {
             let detail = event.detail();
-            let number = format!("sensor {:02x}h", event.key.number);
-            let name = logged.name.as_deref().unwrap_or(&number);
             let entity = logged.entity.unwrap_or_default();
-            let part = part::of_event(entity, event.kind, name, &detail);
+            let unknown = unknown_sensor(event.key);
+            let name = logged.name.get_or_insert(unknown);
+            // A number in a name is a label, unless we made the name.
+            let names_it = sensor.is_some()
+                || detail.dimm.is_none() && detail.slot.is_none();
+            let label = if names_it { name.as_str() } else { "" };
+            let part = part::of_event(entity, event.kind, label, &detail);
             logged.part = part;
+            logged.over = !event.holds();
             logged.id = event.key.to_string();
             logged.data = hex(&event.data);
             logged.detail = detail;
@@ -205,6 +214,7 @@ impl Logged {
             ("type", Value::Word(kinds::word(event.kind))),
             ("state", Value::Word(event.state())),
             ("asserted", Value::Flag(event.holds())),
+            ("over", Value::Flag(self.over)),
             ("data", Value::Text(self.data.as_bytes())),
         ]);
         if let Some(name) = &self.name {
@@ -232,6 +242,21 @@ impl Logged {
             fields.push(("detail", Value::Text(words.as_bytes())));
         }
     }
+}
+
+/// What a sensor without a record is called: by its number, and by who has
+/// logged it where that was software (IPMI 2.0 table 5-4, system software
+/// ids). Firmware numbers its sensors itself, and has records of none.
+fn unknown_sensor(key: Key) -> String {
+    let who = match key.owner {
+        owner if owner & 1 == 0 => "",
+        0x00..=0x1F => "BIOS ",
+        0x20..=0x3F => "SMI handler ",
+        0x40..=0x5F => "management software ",
+        0x60..=0x7F => "OEM software ",
+        _ => "console ",
+    };
+    format!("{who}sensor {:02x}h", key.number)
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -37,6 +37,8 @@ pub struct Reading {
     pub sockets: Vec<(u32, u32, u32)>,
     /// What could not be read, with the reason: its parts may be there.
     pub unread: BTreeMap<Realm, String>,
+    /// Whether no BMC was asked for the units that it knows.
+    pub asked_no_bmc: bool,
 }
 
 /// All parts of the machine.
@@ -73,8 +75,13 @@ impl Census {
             next.sockets.clone_from(&self.sockets);
         }
         let mut unread = reading.unread;
+        if reading.asked_no_bmc && self.parts().any(|p| p.realm == Realm::Bmc) {
+            let why = "no BMC was asked".to_owned();
+            unread.entry(Realm::Bmc).or_insert(why);
+        }
         let mut present = unique(reading.parts);
         self.keep_places(&mut present);
+        self.keep_numbers(&mut present);
         if unread.contains_key(&Realm::Bmc)
             && self.parts().any(is_supply_of_bmc)
         {
@@ -197,6 +204,25 @@ impl Census {
                     && b.port == part.port
             });
             if let Some(before) = same {
+                part.place.clone_from(&before.place);
+            }
+        }
+    }
+
+    /// A unit of a BMC that is there while its inventory can't be read is the
+    /// one that was there: nothing says that it is another.
+    fn keep_numbers(&self, present: &mut [Part]) {
+        let unknown =
+            |p: &&mut Part| p.realm == Realm::Bmc && p.number().is_none();
+        for part in present.iter_mut().filter(unknown) {
+            let before = self.parts().find(|b| {
+                b.realm == Realm::Bmc
+                    && b.name == part.name
+                    && b.number().is_some()
+            });
+            if let Some(before) = before {
+                part.serial.clone_from(&before.serial);
+                part.model.clone_from(&before.model);
                 part.place.clone_from(&before.place);
             }
         }

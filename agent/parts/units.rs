@@ -5,12 +5,13 @@
 //! Whoever reads the BMC puts them on the [`Shelf`]; the census takes them
 //! from there and never waits for a BMC.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::census::Reading;
+use super::census::{Census, Reading};
 use super::host::BOARD;
 use super::ids::PartId;
-use super::part::{Part, Realm};
+use super::part::{Part, Presence, Realm};
 use super::serials;
 use crate::decode::ipmi::fru::Label;
 use crate::decode::ipmi::part::stem;
@@ -39,30 +40,58 @@ pub enum Units {
     Read(Vec<Unit>),
 }
 
-/// Where they are left for the census.
+/// Where they are left for the census, and where it tells which are gone.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<Mutex<(u64, Units)>>);
+pub struct Shelf(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    version: u64,
+    units: Units,
+    gone: BTreeSet<String>,
+}
 
 impl Shelf {
     /// Leaves them here; tells the census if they are others.
     pub fn put(&self, units: Units) {
-        let mut shelf = self.locked();
-        if shelf.1 != units {
-            *shelf = (shelf.0 + 1, units);
+        let mut held = self.locked();
+        if held.units != units {
+            held.version += 1;
+            held.units = units;
         }
     }
 
     /// How often other units were put here.
     pub fn version(&self) -> u64 {
-        self.locked().0
+        self.locked().version
     }
 
     /// What is here.
     pub fn look(&self) -> Units {
-        self.locked().1.clone()
+        self.locked().units.clone()
     }
 
-    fn locked(&self) -> MutexGuard<'_, (u64, Units)> {
+    /// What a census says of the units: which were there and are not.
+    pub fn hear(&self, census: &Census) {
+        let is_gone = |part: &&Part| {
+            part.realm == Realm::Bmc && part.presence == Presence::Gone
+        };
+        // Another one may be in its place.
+        let is_missed = |part: &&Part| {
+            let now = census.get(&part.name);
+            now.is_none_or(|now| now.presence == Presence::Gone)
+        };
+        let gone = census.parts().filter(is_gone).filter(is_missed);
+        let names = gone.map(|part| part.name.as_str().to_owned());
+        self.locked().gone = names.collect();
+    }
+
+    /// Those that are gone, by name.
+    pub fn gone(&self) -> BTreeSet<String> {
+        self.locked().gone.clone()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,7 +99,10 @@ impl Shelf {
 /// Adds the units to what was seen of the machine.
 pub fn add(reading: &mut Reading, units: Units) {
     let units = match units {
-        Units::None => return,
+        Units::None => {
+            reading.asked_no_bmc = true;
+            return;
+        }
         Units::Read(units) => units,
         Units::Unread(why, units) => {
             reading.unread.insert(Realm::Bmc, why);
@@ -80,8 +112,8 @@ pub fn add(reading: &mut Reading, units: Units) {
     for unit in units {
         let part = part(&unit);
         match part.name.kind() {
-            "psu" | "fan" => reading.parts.push(part),
-            "board" if unit.part == BOARD => {}
+            "psu" | "fan" | "bay" => reading.parts.push(part),
+            "board" if unit.part == BOARD => complete(reading, part),
             // What the machine itself tells of is one part, not two.
             _ => {
                 let is_known = |known: &Part| known.serial == part.serial;
@@ -97,6 +129,40 @@ pub fn add(reading: &mut Reading, units: Units) {
     if reading.parts.iter().any(is_supply_of_bmc) {
         reading.parts.retain(|part| !is_supply_of_tables(part));
     }
+}
+
+/// The system's own inventory: what the firmware's table does not say of it.
+fn complete(reading: &mut Reading, of_bmc: Part) {
+    let board = PartId::new(BOARD);
+    match reading.parts.iter_mut().find(|part| part.name == board) {
+        Some(known) => {
+            known.serial = known.serial.take().or(of_bmc.serial);
+            known.model = known.model.take().or(of_bmc.model);
+        }
+        None => {
+            let within = Vec::new();
+            let (watched, place) = (false, None);
+            reading.parts.push(Part { watched, within, place, ..of_bmc });
+        }
+    }
+}
+
+/// What a census remembers as there, so that another look without a BMC
+/// does not miss it.
+pub fn of_census(census: &Census) -> Units {
+    let there = |part: &&Part| {
+        part.realm == Realm::Bmc && part.presence == Presence::Present
+    };
+    let unit = |part: &Part| Unit {
+        part: part.name.as_str().to_owned(),
+        name: part.place.clone().unwrap_or_default(),
+        label: Label {
+            model: part.model.clone(),
+            serial: part.serial.clone(),
+            part_number: None,
+        },
+    };
+    Units::Read(census.parts().filter(there).map(unit).collect())
 }
 
 fn part(unit: &Unit) -> Part {
@@ -130,8 +196,6 @@ pub fn is_supply_of_tables(part: &Part) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parts::census::Census;
-    use crate::parts::part::Presence;
     use crate::time::BootId;
 
     fn supply(serial: Option<&str>) -> Unit {

@@ -225,6 +225,7 @@ impl Clerk {
         anew: bool,
     ) -> Result<(), Failure> {
         context.up(&self.id)?;
+        options.shelf.hear(&self.census);
         let now = clock::now().wall;
         let has_census = !events.is_empty();
         let found = look(&self.census, options, now, context);
@@ -290,8 +291,10 @@ fn observation<'a>(
 }
 
 /// The kinds of parts, as patterns name them.
-const KINDS: [&str; 10] =
-    ["dimm", "cpu", "disk", "nvme", "nic", "gpu", "hba", "pci", "psu", "fan"];
+const KINDS: [&str; 11] = [
+    "dimm", "cpu", "disk", "nvme", "nic", "gpu", "hba", "pci", "psu", "fan",
+    "bay",
+];
 
 fn fields<'a>(
     part: &'a Part,

@@ -12,14 +12,14 @@ use std::time::Duration;
 use super::ipmi_sensor::{instance, is_there};
 use super::{Context, Counters, End, Failure};
 use crate::clock;
-use crate::decode::ipmi::sel::Stamp;
+use crate::decode::ipmi::sel::{Body, Entry, Stamp};
 use crate::decode::ipmi::sensor::Sensor;
 use crate::ipmi::Way;
 use crate::ipmi::events::{self, Found, Log, LogError, Mark, New};
 use crate::observation::bmc::Logged;
 use crate::observation::{Observation, Source};
 use crate::patterns::matcher::{Scratch, Taken};
-use crate::signal::{Health, Position, SourceId};
+use crate::signal::{Event, Health, Position, SourceId};
 use crate::time::Timestamp;
 
 /// Records in one piece: one commit, and a second of a slow BMC's time.
@@ -33,6 +33,11 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether they are there.
 const NAMES_NAP: Duration = Duration::from_millis(200);
+
+/// What was logged before the agent ever ran, and longer ago than this, opens
+/// nothing: logs are kept for years, and what is not over by now will be told
+/// again, by a sensor or by another event.
+const HISTORY_MAX: Duration = Duration::from_secs(86_400);
 
 /// A clock further off than this is not the time of events: it was never
 /// set, or to something else.
@@ -199,12 +204,17 @@ fn take(
     }
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let way = &options.way;
-    for New { entry, history } in &found.new {
+    for (at, New { entry, history, over }) in found.new.iter().enumerate() {
         let (time, approximate) = time(entry.time, skew, now);
         // The first look comes a moment after the start.
         let history = *history && (approximate || time < options.started);
+        let is_old = approximate || now.since(time) > HISTORY_MAX;
+        if history && (is_old || has_ended(entry, &found.new[at + 1..])) {
+            continue;
+        }
         let mut logged = Logged::new(entry.clone(), sensor(entry, known));
         logged.part = way.part(logged.part);
+        logged.over = *over;
         let fields = logged.fields(&way.name, history);
         let observation = Observation {
             patterns: Source::IpmiSel,
@@ -213,8 +223,19 @@ fn take(
             injected: false,
             fields: &fields,
         };
-        let matcher = &context.patterns.set().matcher;
+        let set = context.patterns.set();
+        let matcher = &set.matcher;
+        let before = out.len();
         let taken = matcher.observe(&observation, &mut scratch, &mut out);
+        if history {
+            // One that is tolerated says nothing, and history does not count.
+            let opened = out.split_off(before);
+            out.extend(opened.into_iter().filter(|event| {
+                !matches!(event, Event::Match(signal)
+                    if set.get(&signal.pattern)
+                        .is_some_and(|p| p.tolerate.is_some()))
+            }));
+        }
         Counters::add(&counters.matches, u64::from(taken == Taken::Taken));
     }
     let position = serde_json::to_string(&mark).map(Position);
@@ -225,22 +246,68 @@ fn take(
     Ok(())
 }
 
+/// Whether what this record tells of was over before the log was first read.
+fn has_ended(entry: &Entry, later: &[New]) -> bool {
+    let Body::Event(event) = &entry.body else { return false };
+    event.holds()
+        && later.iter().any(|new| match &new.entry.body {
+            Body::Event(other) => {
+                other.key == event.key
+                    && other.state() == event.state()
+                    && !other.holds()
+            }
+            Body::Oem { .. } => false,
+        })
+}
+
 /// The sensor that an entry is about, if its record is known.
-fn sensor<'a>(
-    entry: &crate::decode::ipmi::sel::Entry,
-    known: &'a [Sensor],
-) -> Option<&'a Sensor> {
+fn sensor<'a>(entry: &Entry, known: &'a [Sensor]) -> Option<&'a Sensor> {
     match &entry.body {
-        crate::decode::ipmi::sel::Body::Event(event) => {
+        Body::Event(event) => {
             known.iter().find(|sensor| sensor.key == event.key)
         }
-        crate::decode::ipmi::sel::Body::Oem { .. } => None,
+        Body::Oem { .. } => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn record(at: u16, number: u8, state: u8, is_over: bool) -> New {
+        let over = if is_over { 0x80 } else { 0 };
+        let mut raw = [0; 16];
+        raw[..2].copy_from_slice(&at.to_le_bytes());
+        raw[2..].copy_from_slice(&[
+            2,
+            0,
+            0,
+            0,
+            0x60,
+            0x20,
+            0,
+            4,
+            8,
+            number,
+            0x6F | over,
+            state,
+            0xFF,
+            0xFF,
+        ]);
+        let entry = crate::decode::ipmi::sel::parse(&raw).unwrap();
+        New { entry, history: true, over: is_over }
+    }
+
+    #[test]
+    fn what_ended_before_the_log_was_first_read_is_known_to_have() {
+        let first = record(1, 0x32, 3, false).entry;
+        let later = |new: New| has_ended(&first, &[new]);
+        assert!(later(record(2, 0x32, 3, true)));
+        assert!(!later(record(2, 0x32, 1, true)), "another state");
+        assert!(!later(record(2, 0x31, 3, true)), "another sensor");
+        assert!(!later(record(2, 0x32, 3, false)), "once more");
+        assert!(!has_ended(&first, &[]));
+    }
 
     #[test]
     fn the_time_of_an_event_is_ours_whatever_the_bmc_thinks() {

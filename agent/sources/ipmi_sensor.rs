@@ -6,7 +6,7 @@
 //! A BMC that does not answer makes every sensor unknown, which opens and
 //! clears nothing; that it does not answer is told as a state of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,14 @@ use std::time::Duration;
 use super::states::{Found, Told};
 use super::{Context, Counters, End, Failure};
 use crate::clock;
-use crate::decode::ipmi::entity::Entity;
+use crate::decode::ipmi::kinds;
 use crate::decode::ipmi::reading::Unknown;
 use crate::decode::ipmi::sensor::Key;
 use crate::hash::fnv1a;
-use crate::ipmi::inventory::{self, Item, Place};
+use crate::ipmi::inventory;
 use crate::ipmi::monitor::{Monitor, Pace, Pass, View, Why};
+use crate::ipmi::presence::Presences;
+use crate::ipmi::shelves::Shelves;
 use crate::ipmi::{Address, Link, TransportError, Way, access, vitals};
 use crate::observation::bmc::Described;
 use crate::observation::{Observation, Source, Value};
@@ -29,16 +31,9 @@ use crate::time::Uptime;
 /// How often the BMC is asked for its firmware, chassis and power.
 const VITALS_EVERY: Duration = Duration::from_secs(60);
 
-/// How often an inventory is read when nothing tells that it has changed.
-const INVENTORY_EVERY: Duration = Duration::from_secs(1800);
-
-/// How long reading inventories may take in one pass: each is some dozen
-/// commands.
-const INVENTORY_BUDGET: Duration = Duration::from_secs(2);
-
-/// After a sensor told that something was put in: its inventory needs a
-/// moment to be there.
-const SETTLE: Duration = Duration::from_secs(5);
+/// After an inventory is another: until the census has taken it, and states
+/// can be told of the part that is there now.
+const TAKEN: Duration = Duration::from_secs(15);
 
 /// How often it is looked at other patterns, and whether to end.
 const NAP: Duration = Duration::from_secs(1);
@@ -146,11 +141,14 @@ struct Poller<'a> {
     described: BTreeMap<Key, Described>,
     told: Told,
     anew: bool,
+    /// When everything is to be told again, since a part is another.
+    anew_at: Option<Uptime>,
     /// Whether it ever answered: one that is gone is then a fault.
     ever: bool,
     turns: u64,
     vitals_due: Uptime,
     shelves: Shelves,
+    presences: Presences,
 }
 
 impl<'a> Poller<'a> {
@@ -171,10 +169,12 @@ impl<'a> Poller<'a> {
             described: BTreeMap::new(),
             told: Told::default(),
             anew: false,
+            anew_at: None,
             ever: false,
             turns: 0,
             vitals_due: Uptime(0),
             shelves: Shelves::default(),
+            presences: Presences::default(),
         }
     }
 
@@ -188,9 +188,13 @@ impl<'a> Poller<'a> {
         let took = clock::boot().since(began);
         self.turns += 1;
         self.ever |= pass.answers.is_ok();
+        self.presences.watch(&views, |part| way.part(part));
         link.with(|link| self.post(link, &pass, &views, took));
         self.tell(&pass, &views, context)?;
-        if pass.answers.is_ok() {
+        if pass.answers.is_err() {
+            // What is in it when it is back may be something else.
+            self.shelves.read_anew();
+        } else {
             let more = link.with(|link| self.seldom(link, &views));
             if more == Err(TransportError::Stopped) {
                 return Ok(None);
@@ -227,12 +231,15 @@ impl<'a> Poller<'a> {
                 Ok(()) => pass.trouble.clone(),
                 Err(error) => Some(error.to_string()),
             };
+            bmc.is_further = !self.options.way.is_first;
             bmc.sensors = Arc::clone(views);
+            bmc.there = self.presences.parts();
             bmc.commands = link.commands;
             bmc.errors.clone_from(&link.errors);
             if let Some(found) = repository {
                 bmc.records = (found.records, found.skipped);
-                if bmc.known.len() != found.sensors.len() {
+                bmc.incomplete.clone_from(&found.incomplete);
+                if *bmc.known != found.sensors {
                     bmc.known = Arc::new(found.sensors.clone());
                 }
             }
@@ -257,9 +264,11 @@ impl<'a> Poller<'a> {
         let health = match &pass.answers {
             Err(error) if error.is_ours() => Health::Down(error.to_string()),
             // That it does not answer is a fault of its own, not ours.
-            Err(error) if context.once => Health::Down(error.to_string()),
-            _ => match &pass.trouble {
-                Some(why) => Health::Down(why.clone()),
+            Err(error) if context.once || self.may_be_mistaken() => {
+                Health::Down(error.to_string())
+            }
+            _ => match pass.trouble.clone().or_else(|| all_unknown(views)) {
+                Some(why) => Health::Down(why),
                 None => Health::Up,
             },
         };
@@ -278,6 +287,7 @@ impl<'a> Poller<'a> {
             };
             found.look(matcher, &observation);
         };
+        let supplies = supplies(views);
         for view in views {
             let key = view.sensor.key;
             let described = self.described.entry(key).or_insert_with(|| {
@@ -294,7 +304,12 @@ impl<'a> Poller<'a> {
                 Err(Why::Said(unknown)) => Err(*unknown),
                 Err(Why::NotYet | Why::Silent) => Err(Unknown::NoAnswer),
             };
-            look(&described.fields(&way.name, &reading, &view.limits));
+            let limits = &view.limits;
+            let mut fields = described.fields(&way.name, &reading, limits);
+            if view.sensor.kind == kinds::POWER_SUPPLY {
+                fields.push(("supplies", Value::Number(supplies as f64)));
+            }
+            look(&fields);
         }
         let part = format!("bmc/{}", way.name);
         look(&self.of_the_bmc(&part, pass));
@@ -303,12 +318,22 @@ impl<'a> Poller<'a> {
         if pass.answers.is_ok() {
             counters.succeeded(now);
         }
+        if self.anew_at.is_some_and(|at| clock::boot() >= at) {
+            self.anew_at = None;
+            self.anew = true;
+        }
         let events = self.told.changes(found, std::mem::take(&mut self.anew));
         Counters::add(&counters.matches, events.len() as u64);
         if !events.is_empty() {
             context.send(&self.id, events, None)?;
         }
         Ok(())
+    }
+
+    /// Whether it may be the address that is wrong: nobody has ever answered
+    /// there. The kernel has no device without a BMC.
+    fn may_be_mistaken(&self) -> bool {
+        !self.ever && matches!(self.options.way.address, Address::Lan(..))
     }
 
     /// The BMC itself, as a sensor of the health of management: whether it
@@ -329,7 +354,7 @@ impl<'a> Poller<'a> {
         ];
         match &pass.answers {
             Ok(()) => fields.push(("state", Value::Word("none"))),
-            Err(error) if error.is_ours() => {
+            Err(error) if error.is_ours() || self.may_be_mistaken() => {
                 fields.push(("unknown", Value::Word("not-permitted")));
             }
             Err(_) => {
@@ -360,86 +385,43 @@ impl<'a> Poller<'a> {
             for item in &mut items {
                 item.part = way.part(std::mem::take(&mut item.part));
             }
+            let mut is_other = false;
             way.board.update(&way.name, |bmc| {
+                is_other = bmc.has_items && *bmc.items != items;
                 bmc.items = Arc::new(items);
                 bmc.has_items = true;
             });
+            if is_other {
+                self.anew_at = Some(clock::boot().plus(TAKEN));
+            }
         }
         way.board.stock();
         Ok(())
     }
 }
 
-/// Where inventories are, and what they said.
-#[derive(Default)]
-struct Shelves {
-    all: Vec<Shelf>,
-    /// The states by which a part is seen to come or go.
-    states: BTreeMap<Key, Option<u16>>,
+/// Why nothing at all can be read, if so: that is no health.
+fn all_unknown(views: &[View]) -> Option<String> {
+    let why = |view: &View| match view.reading {
+        Err(Why::Said(unknown)) => Some(unknown.word()),
+        _ => None,
+    };
+    let first = why(views.first()?)?;
+    views.iter().all(|view| why(view).is_some()).then(|| {
+        format!("none of its {} sensors can be read: {first}", views.len())
+    })
 }
 
-struct Shelf {
-    place: Place,
-    due: Uptime,
-    item: Option<Item>,
-}
-
-impl Shelves {
-    fn stock(&mut self, places: Vec<Place>) {
-        let known = self.all.iter().map(|shelf| &shelf.place);
-        if known.eq(places.iter()) {
-            return;
-        }
-        let shelf = |place| Shelf { place, due: Uptime(0), item: None };
-        self.all = places.into_iter().map(shelf).collect();
-    }
-
-    /// What a sensor tells of its entity has changed: perhaps it is another.
-    fn watch(&mut self, views: &[View], now: Uptime) {
-        for view in views.iter().filter(|v| !v.sensor.has_thresholds()) {
-            let bits = match &view.reading {
-                Ok(reading) => Some(reading.bits),
-                // Silence is no change.
-                Err(Why::Silent | Why::NotYet) => continue,
-                Err(Why::Said(_)) => None,
-            };
-            let before = self.states.insert(view.sensor.key, bits);
-            if before.is_some_and(|before| before != bits) {
-                self.mark(view.sensor.entity, now.plus(SETTLE));
-            }
-        }
-    }
-
-    fn mark(&mut self, entity: Entity, due: Uptime) {
-        for shelf in &mut self.all {
-            if shelf.place.entity() == entity {
-                shelf.due = shelf.due.min(due);
-            }
-        }
-    }
-
-    /// Reads those that are due, as far as the budget goes; all of them,
-    /// once each was read.
-    fn read_some(
-        &mut self,
-        link: &mut Link,
-    ) -> Result<Option<Vec<Item>>, TransportError> {
-        let began = clock::boot();
-        let mut news = self.all.is_empty();
-        let mut due: Vec<&mut Shelf> =
-            self.all.iter_mut().filter(|s| s.due <= began).collect();
-        due.sort_by_key(|shelf| shelf.due);
-        for shelf in due {
-            shelf.item = Some(shelf.place.read(link)?);
-            shelf.due = clock::boot().plus(INVENTORY_EVERY);
-            news = true;
-            if clock::boot().since(began) >= INVENTORY_BUDGET {
-                break;
-            }
-        }
-        let items: Vec<Item> =
-            self.all.iter().filter_map(|shelf| shelf.item.clone()).collect();
-        // Half an inventory would look like parts that are missing.
-        Ok((news && items.len() == self.all.len()).then_some(items))
-    }
+/// How many power supplies there are, as far as is known: how many may fail
+/// depends on it.
+fn supplies(views: &[View]) -> usize {
+    let is_there = |view: &&View| {
+        let sensor = &view.sensor;
+        let told = view.reading.as_ref().ok().map(|r| sensor.presence(r));
+        sensor.kind == kinds::POWER_SUPPLY && told != Some(Some(false))
+    };
+    let parts = views.iter().filter(is_there).map(|v| v.sensor.part());
+    let parts: BTreeSet<String> =
+        parts.filter(|part| part.starts_with("psu/")).collect();
+    parts.len()
 }

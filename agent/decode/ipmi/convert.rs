@@ -25,6 +25,14 @@ impl Format {
         }
     }
 
+    /// Whether it is the least or the greatest byte of the format.
+    pub fn is_end(self, raw: u8) -> bool {
+        match self {
+            Format::Unsigned => matches!(raw, 0 | 0xFF),
+            Format::Ones | Format::Twos => matches!(raw, 0x7F | 0x80),
+        }
+    }
+
     /// The number that the raw byte stands for.
     pub fn number(self, raw: u8) -> i16 {
         match self {

@@ -39,9 +39,12 @@ pub fn of_event(
     detail: &Detail,
 ) -> String {
     let stem = stem(name);
+    // A sensor of one module, named after it, has no other to tell of.
+    let is_module = pulled(entity.id).is_some_and(|(part, _)| part == "dimm")
+        && (1..OF_CONTROLLER).contains(&entity.instance)
+        && stem.contains(|c: char| c.is_ascii_digit());
     match (detail.dimm, detail.slot) {
-        // A sensor of one module has no other to tell of.
-        (Some(dimm), _) if !stem.contains(|c: char| c.is_ascii_digit()) => {
+        (Some(dimm), _) if !is_module => {
             let stem = if stem.is_empty() { "memory" } else { stem };
             format!("dimm/{stem} #{dimm}")
         }
@@ -158,6 +161,8 @@ mod tests {
         let dimm = Detail { dimm: Some(3), ..Detail::default() };
         assert_eq!(event(dimm.clone(), "Memory ECC"), "dimm/Memory #3");
         assert_eq!(event(dimm.clone(), ""), "dimm/memory #3");
+        // One sensor for all modules of a socket.
+        assert_eq!(event(dimm.clone(), "CPU1 ECC"), "dimm/CPU1 #3");
         let own = of_event(Entity::of(32, 1), 12, "DIMM_A1", &dimm);
         assert_eq!(own, "dimm/DIMM_A1");
         let slot = Some((SlotKind::Pcie, 7));

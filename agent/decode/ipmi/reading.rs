@@ -2,7 +2,7 @@
 //! 35.14): a value, the thresholds it has crossed or the states that hold;
 //! or why that is not known.
 
-use super::sensor::Sensor;
+use super::sensor::{Conversion, Sensor};
 use super::states;
 use super::thresholds::{self, Thresholds};
 
@@ -31,11 +31,13 @@ pub enum Unknown {
     Refused(u8),
     /// The answer is too short to mean anything.
     Short,
+    /// The sensor's formula makes no number of it: a logarithm of nought.
+    NoNumber,
 }
 
 impl Unknown {
     /// The words, by place.
-    pub const WORDS: [&'static str; 11] = [
+    pub const WORDS: [&'static str; 12] = [
         "scanning-disabled",
         "reading-unavailable",
         "busy",
@@ -47,6 +49,7 @@ impl Unknown {
         "updating",
         "refused",
         "short",
+        "no-number",
     ];
 
     /// The word used everywhere.
@@ -63,6 +66,7 @@ impl Unknown {
             Unknown::Updating => 8,
             Unknown::Refused(_) => 9,
             Unknown::Short => 10,
+            Unknown::NoNumber => 11,
         };
         Unknown::WORDS[at]
     }
@@ -152,6 +156,10 @@ impl Sensor {
             return Err(Unknown::ReadingUnavailable);
         }
         let value = self.conversion.as_ref().and_then(|c| c.value(*raw));
+        let is_number = |c: &Conversion| value.is_some() || c.needs_factors();
+        if !self.conversion.as_ref().is_none_or(is_number) {
+            return Err(Unknown::NoNumber);
+        }
         if self.has_thresholds() {
             return Ok(self.analog(*raw, value, rest.first(), limits));
         }
@@ -176,7 +184,7 @@ impl Sensor {
         limits: &Thresholds<u8>,
     ) -> Reading {
         let told = status.map(|s| s & thresholds::ALL_BITS & self.mask as u8);
-        let values = self.values_of(limits);
+        let values = self.values_of(&self.believed(limits));
         let compared = value
             .filter(|_| values.are_in_order() && !values.is_empty())
             .map(|value| values.crossed(value));
@@ -196,6 +204,19 @@ impl Sensor {
             disputed: told.is_some_and(|told| told != bits),
             states: thresholds::words(bits),
         }
+    }
+
+    /// The thresholds that a value can be held against. One at nought or at
+    /// an end of the scale is where records have it that nobody filled in: a
+    /// reading can hardly be beyond it, or always is. The BMC's own status
+    /// bit decides there.
+    fn believed(&self, limits: &Thresholds<u8>) -> Thresholds<u8> {
+        let Some(conversion) = &self.conversion else { return *limits };
+        limits.filter_map(|raw| {
+            let number = conversion.format.number(raw);
+            let is_end = conversion.format.is_end(raw);
+            (number != 0 && !is_end).then_some(raw)
+        })
     }
 
     /// The thresholds that the reading has left, by no more than their

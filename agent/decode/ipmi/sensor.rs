@@ -136,7 +136,7 @@ impl Direction {
 }
 
 /// One sensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sensor {
     /// Who it is.
     pub key: Key,

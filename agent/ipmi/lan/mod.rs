@@ -6,10 +6,10 @@
 //! this drops it, so that a late answer finds nobody. Commands for satellite
 //! controllers are passed on with Send Message.
 
-mod message;
-mod packet;
-mod session;
-mod suite;
+pub mod message;
+pub mod packet;
+pub mod session;
+pub mod suite;
 
 use std::fs::File;
 use std::io::Read;

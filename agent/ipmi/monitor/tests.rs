@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use super::super::link::testing::{answer, link};
 use super::super::{BMC_ADDRESS, Response};
 use super::*;
+use crate::decode::ipmi::sdr;
 
 const PACE: Pace = Pace {
     fast: Duration::from_secs(10),
@@ -175,4 +176,41 @@ fn a_sensor_without_a_reading_is_left_alone_for_longer_and_longer() {
         pauses.push(polled.due.since(at).as_secs());
     }
     assert_eq!(pauses, [10, 120, 600]);
+}
+
+#[test]
+fn a_sensor_that_vanishes_from_the_records_did_not_get_well_by_that() {
+    let sensors = |numbers: &[u8]| -> Vec<Sensor> {
+        let parse = |n: &u8| sdr::parse(&record(*n, *n, 0, BMC_ADDRESS));
+        numbers
+            .iter()
+            .flat_map(|n| match parse(n).unwrap().body {
+                sdr::Body::Sensors(sensors) => sensors,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    };
+    let found = |numbers: &[u8], incomplete: Option<&str>| Repository {
+        sensors: sensors(numbers),
+        incomplete: incomplete.map(str::to_owned),
+        ..Repository::default()
+    };
+    let shown = |monitor: &Monitor| -> Vec<(String, &'static str)> {
+        let views = monitor.views().into_iter();
+        let why = |view: &View| view.reading.as_ref().err().unwrap().word();
+        views.map(|view| (view.sensor.name.clone(), why(&view))).collect()
+    };
+    let mut monitor = Monitor::new(PACE);
+    monitor.take(&found(&[1, 2, 3], None));
+    monitor.polled[1].was_bad = true;
+    // Two and three are gone; three was well.
+    monitor.take(&found(&[1], None));
+    let one = ("T1".to_owned(), "not-yet");
+    assert_eq!(shown(&monitor), [one.clone(), ("T2".to_owned(), "absent")]);
+    // A walk that broke off tells nothing of those behind.
+    monitor.take(&found(&[1, 2, 3], None));
+    monitor.take(&found(&[1], Some("a record was refused")));
+    let names: Vec<String> =
+        shown(&monitor).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["T1", "T2", "T3"]);
 }

@@ -184,3 +184,45 @@ fn a_bmc_that_refuses_everything_is_no_empty_success() {
     let refused = walk(&mut link).unwrap_err();
     assert!(matches!(refused, WalkError::Refused(_)), "{refused}");
 }
+
+#[test]
+fn a_record_that_is_refused_ends_nothing_and_is_told() {
+    for refusal in [0xFF, 0xCB, 0xCE, 0xD3] {
+        let records: Vec<Vec<u8>> =
+            (1..=7).map(|n| record(n.into(), n, &format!("T{n}"))).collect();
+        let mut link = link(Box::new(move |_, netfn, command, data| {
+            match (netfn, command) {
+                (netfn::STORAGE, GET_INFO) => {
+                    let mut info = [0; 14];
+                    info[1] = 7;
+                    answer(0, &info)
+                }
+                (netfn::STORAGE, GET_RECORD) if data[2] == 3 => {
+                    answer(refusal, &[])
+                }
+                (netfn::STORAGE, GET_RECORD) => {
+                    let at = usize::from(data[2]).max(1) - 1;
+                    let Some(record) = records.get(at) else {
+                        return answer(code::ABSENT, &[]);
+                    };
+                    let next = match at + 1 < records.len() {
+                        true => [at as u8 + 2, 0],
+                        false => [0xFF, 0xFF],
+                    };
+                    let from = record.len().min(data[4].into());
+                    let rest = &record[from..];
+                    let piece = &rest[..rest.len().min(data[5].into())];
+                    answer(0, &[&next, piece].concat())
+                }
+                _ => answer(code::INVALID_COMMAND, &[]),
+            }
+        }));
+        let found = walk(&mut link).unwrap();
+        let names: Vec<&str> =
+            found.sensors.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["T1", "T2", "T4", "T5", "T6", "T7"]);
+        assert_eq!((found.records, found.skipped), (6, 1));
+        let why = found.incomplete.unwrap();
+        assert!(why.starts_with("6 of 7 records could be read: "), "{why}");
+    }
+}

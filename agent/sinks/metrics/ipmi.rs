@@ -19,6 +19,7 @@ use crate::ipmi::Board;
 use crate::ipmi::board::Bmc;
 use crate::ipmi::grade::{self, Grade};
 use crate::ipmi::monitor::View;
+use crate::ipmi::way;
 use crate::time::Uptime;
 
 /// Sensors of one BMC that have series: the largest servers have 1,000.
@@ -186,14 +187,17 @@ impl BmcMetrics {
     /// Brings all series up to what the board says.
     pub(super) fn show(&self) {
         self.reset();
-        let now = clock::boot();
+        let (now, gone) = (clock::boot(), self.board.gone());
         for (name, bmc) in self.board.look() {
             // One that was never asked has no series.
             let Some(answers) = bmc.answers else { continue };
             self.bmc(&name, &bmc, answers);
             self.own.bmc(&name, &bmc, now);
             for view in bmc.sensors.iter().take(SENSORS_MAX) {
-                self.sensor(&name, view, now);
+                let part = view.sensor.part();
+                let part = way::part_of(&name, bmc.is_further, part);
+                let is_gone = gone.contains(&part);
+                self.sensor((&name, &part), view, is_gone, now);
             }
         }
     }
@@ -266,15 +270,20 @@ impl BmcMetrics {
         }
     }
 
-    fn sensor(&self, bmc: &str, view: &View, now: Uptime) {
+    fn sensor(
+        &self,
+        (bmc, part): (&str, &str),
+        view: &View,
+        is_gone: bool,
+        now: Uptime,
+    ) {
         let sensor = &view.sensor;
         let id = sensor.key.to_string();
-        let part = sensor.part();
-        let labels = [bmc, id.as_str(), sensor.name.as_str(), part.as_str()];
+        let labels = [bmc, id.as_str(), sensor.name.as_str(), part];
         let reading = view.reading.as_ref().ok();
         let value = reading.and_then(|reading| reading.value);
         let value = value.map_or(f64::NAN, tidy);
-        let state = grade::of(view).map_or(f64::NAN, Grade::number);
+        let state = grade::of(view, is_gone).map_or(f64::NAN, Grade::number);
         let units = sensor.units;
         let pair = |pair: &Pair, value: f64| {
             pair.value.with_label_values(&labels).set(value);

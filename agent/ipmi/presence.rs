@@ -1,0 +1,107 @@
+//! Which supplies, fans and drives are there, as sensors tell it: a BMC may
+//! keep no inventory of them, or go on giving the inventory of one that was
+//! pulled. What is not known is left as it was last told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::monitor::View;
+use crate::decode::ipmi::sensor::Key;
+
+/// The kinds of parts that are pulled while a machine runs; others are
+/// counted by the firmware and the kernel.
+const PULLED: [&str; 3] = ["psu/", "fan/", "bay/"];
+
+/// Whether a part is there, and the name of the sensor that tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct There {
+    /// The sensor's name.
+    pub name: String,
+    /// Whether it is.
+    pub is: bool,
+}
+
+/// Parts by their names.
+pub type Parts = Arc<BTreeMap<String, There>>;
+
+/// What each sensor has told.
+#[derive(Debug, Default)]
+pub struct Presences(BTreeMap<Key, (String, There)>);
+
+impl Presences {
+    /// Takes what sensors say now; `named` makes a part's name of the BMC's
+    /// own one for it.
+    pub fn watch(&mut self, views: &[View], named: impl Fn(String) -> String) {
+        self.0.retain(|key, _| views.iter().any(|v| v.sensor.key == *key));
+        for View { sensor, reading, .. } in views {
+            let Ok(reading) = reading else { continue };
+            let Some(is) = sensor.presence(reading) else { continue };
+            let part = sensor.part();
+            if !PULLED.iter().any(|kind| part.starts_with(kind)) {
+                continue;
+            }
+            let there = There { name: sensor.name.clone(), is };
+            self.0.insert(sensor.key, (named(part), there));
+        }
+    }
+
+    /// The parts. Of two sensors of one part, it is enough that one sees it.
+    pub fn parts(&self) -> Parts {
+        let mut parts: BTreeMap<String, There> = BTreeMap::new();
+        for (part, there) in self.0.values() {
+            let known = parts.entry(part.clone()).or_insert(there.clone());
+            if there.is && !known.is {
+                known.clone_from(there);
+            }
+        }
+        Arc::new(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::monitor::Why;
+    use super::*;
+    use crate::decode::ipmi::entity::Entity;
+    use crate::decode::ipmi::kinds;
+    use crate::decode::ipmi::reading::Reading;
+    use crate::decode::ipmi::sensor::Sensor;
+    use crate::decode::ipmi::thresholds::Thresholds;
+
+    fn view(number: u8, reading: Result<u16, Why>) -> View {
+        let mut sensor = Sensor {
+            name: format!("PSU{number} Status"),
+            kind: kinds::POWER_SUPPLY,
+            reading_type: 0x6F,
+            mask: 0x7F,
+            entity: Entity::of(10, 2),
+            ..Sensor::default()
+        };
+        sensor.key.number = number;
+        View {
+            sensor: Arc::new(sensor),
+            limits: Thresholds::default(),
+            reading: reading.map(|bits| Reading { bits, ..Reading::default() }),
+            read: None,
+        }
+    }
+
+    fn is_there(presences: &Presences) -> Option<bool> {
+        presences.parts().get("psu/2").map(|there| there.is)
+    }
+
+    #[test]
+    fn silence_changes_nothing_and_a_sensor_that_is_gone_tells_nothing() {
+        let mut presences = Presences::default();
+        let mut watch = |views: &[View]| {
+            presences.watch(views, |part| part);
+            is_there(&presences)
+        };
+        assert_eq!(watch(&[view(1, Err(Why::NotYet))]), None);
+        assert_eq!(watch(&[view(1, Ok(1))]), Some(true));
+        assert_eq!(watch(&[view(1, Err(Why::Silent))]), Some(true));
+        assert_eq!(watch(&[view(1, Ok(0))]), Some(false));
+        assert_eq!(watch(&[view(1, Ok(0)), view(2, Ok(1))]), Some(true));
+        assert_eq!(watch(&[]), None);
+    }
+}
