@@ -31,6 +31,39 @@ impl Agent {
     /// Starts one in `dir` on the BMC at `port`; `patterns` come on top of
     /// those that are shipped.
     pub fn start(dir: &std::path::Path, port: u16, patterns: &str) -> Agent {
+        Agent::start_beside(dir, port, "", patterns)
+    }
+
+    /// The same with another source.
+    pub fn start_beside(
+        dir: &std::path::Path,
+        port: u16,
+        other: &str,
+        patterns: &str,
+    ) -> Agent {
+        let sources = format!(
+            "  ipmi: {{ bmcs: [\"lan:127.0.0.1:{port}\"], fast: 1s, \
+             normal: 1s, slow: 1s, log: 1s }}\n{other}"
+        );
+        Agent::start_with(dir, &sources, patterns)
+    }
+
+    /// Starts one in `dir` on the host that is the directory `host`.
+    pub fn start_on(
+        dir: &std::path::Path,
+        host: &std::path::Path,
+        patterns: &str,
+    ) -> Agent {
+        let sources =
+            format!("  hwmon: {{ every: 1s }}\nroot: {}\n", host.display());
+        Agent::start_with(dir, &sources, patterns)
+    }
+
+    fn start_with(
+        dir: &std::path::Path,
+        sources: &str,
+        patterns: &str,
+    ) -> Agent {
         let address = free_address();
         let own = dir.join("patterns");
         std::fs::create_dir_all(&own).unwrap();
@@ -41,9 +74,7 @@ impl Agent {
             "node: testnode\nstate_dir: {0}/state\nsocket: {0}/f.sock\n\
              listen: {address}\npatterns: [{0}/patterns]\nsources:\n  \
              kmsg: {{ enabled: false }}\n  journal: {{ enabled: false }}\n  \
-             mce: {{ enabled: false }}\n  \
-             ipmi: {{ bmcs: [\"lan:127.0.0.1:{port}\"], fast: 1s, \
-             normal: 1s, slow: 1s, log: 1s }}\n",
+             mce: {{ enabled: false }}\n{sources}",
             dir.display()
         );
         let path = dir.join("config.yaml");
@@ -169,6 +200,23 @@ impl Agent {
         let pid = i32::try_from(self.child.id()).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Asks with a command of the program, with this agent's settings.
+    pub fn ask(&self, what: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_faultline"))
+            .args(what)
+            .arg("--config")
+            .arg(self.dir.join("config.yaml"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// How many files it has open.
+    pub fn descriptors(&self) -> usize {
+        let dir = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(dir).unwrap().count()
     }
 
     /// What it keeps.

@@ -154,9 +154,18 @@ impl Bmc {
 
     /// Sets a sensor's states, one after the other; the BMC logs it.
     pub fn states(&self, number: u8, states: &[(u8, bool)]) {
+        self.set_states(number, states, 1);
+    }
+
+    /// The same, and the BMC logs nothing.
+    pub fn states_silently(&self, number: u8, states: &[(u8, bool)]) {
+        self.set_states(number, states, 0);
+    }
+
+    fn set_states(&self, number: u8, states: &[(u8, bool)], log: u8) {
         let command = |(state, on): &(u8, bool)| {
             let on = u8::from(*on);
-            format!("sensor_set_bit 0x20 0 {number} {state} {on} 1")
+            format!("sensor_set_bit 0x20 0 {number} {state} {on} {log}")
         };
         let commands: Vec<String> = states.iter().map(command).collect();
         let commands: Vec<&str> = commands.iter().map(String::as_str).collect();

@@ -5,13 +5,19 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agent;
+mod alerts;
+mod beside;
 mod bmc;
+mod chaos;
+mod conformance;
 mod cost;
 mod faults;
+mod hwmon;
 mod machine;
 #[path = "../not_run/mod.rs"]
 mod not_run;
 mod proxy;
+mod pulled;
 mod reading;
 mod referees;
 mod silence;

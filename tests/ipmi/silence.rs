@@ -175,10 +175,15 @@ fn what_was_logged_before_the_agent_ever_ran_is_history_and_no_record_counts_twi
         let fault = agent.fault("test-logged", "memory/Memory");
         fault.and_then(|f| f["count"].as_u64())
     };
-    bmc.states(MEMORY, &[(1, true), (1, false)]);
+    // What had ended before the agent ever ran opens nothing.
+    bmc.states(PSU2, &[(1, true), (1, false)]);
+    bmc.states(MEMORY, &[(1, true)]);
     let dir = tempfile::tempdir().unwrap();
     let agent = Agent::start(dir.path(), bmc.port, PATTERNS);
     agent.await_opened("test-logged", "memory/Memory");
+    bmc.states(MEMORY, &[(1, false)]);
+    let over = agent.fault("sel-psu-failed", "psu/2");
+    assert!(over.is_none(), "{over:?}");
     let entry = agent.fault("test-logged", "memory/Memory").unwrap();
     assert_eq!(entry["since_previous_boot"], true, "{entry}");
     let past = counts(&agent).unwrap();
