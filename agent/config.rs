@@ -160,13 +160,21 @@ impl std::str::FromStr for Listen {
         if text == "none" {
             return Ok(Listen(None));
         }
-        text.parse().map(|address| Listen(Some(address))).map_err(|_| {
+        let address = text.parse().ok().or_else(|| address_of_a_pod(text));
+        address.map(|address| Listen(Some(address))).ok_or_else(|| {
             format!(
                 "{text:?} is no address; write 127.0.0.1:9101, [::]:9101 or \
                  none"
             )
         })
     }
+}
+
+/// `IP:PORT` as a manifest makes it of `$(POD_IP):9101`: it can't know whether
+/// the address is one of the sixth version, which wants brackets.
+fn address_of_a_pod(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
 }
 
 impl TryFrom<String> for Listen {
