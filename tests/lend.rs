@@ -7,6 +7,8 @@
 mod said;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -142,6 +144,88 @@ fn a_mounted_device_is_refused_to_a_container_whatever_its_capabilities() {
     let ran = contained("mounted", dir.path(), &capabilities, &args);
     let Some((_, error)) = ran else { return };
     assert!(error.contains("Operation not permitted"), "{error}");
+}
+
+/// A device file of the host, gone with the test.
+struct Device(std::path::PathBuf);
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_device_that_appears_after_the_lender_started_is_lent_too() {
+    let test = "a device that appears";
+    // As in the manifests: privileged, the host's /dev mounted read-only.
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let name = format!("/dev/faultline-test-{}-", std::process::id());
+    let lent = format!("{name}*");
+    let at = "/shared/socket";
+    bundle(dir.path(), &[], &["/agent/faultline", "lend", "--at", at, &lent]);
+    let path = dir.path().join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|m| m["destination"] != "/dev/kmsg");
+    for mount in mounts {
+        if mount["destination"] == "/dev" {
+            *mount = json!({"destination": "/dev", "type": "bind",
+                "source": "/dev", "options": ["rbind", "ro"]});
+        }
+        if mount["destination"] == "/shared" {
+            mount["options"] = json!(["rbind", "rw"]);
+        }
+    }
+    config["linux"]["resources"]["devices"][0]["allow"] = json!(true);
+    fs::write(&path, config.to_string()).unwrap();
+    let container = format!("faultline-{}-appears", std::process::id());
+    let lender = Command::new("runc")
+        .args(["run", "--bundle"])
+        .arg(dir.path())
+        .arg(&container)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn();
+    let mut lender = match lender {
+        Ok(child) => Lender(child),
+        Err(error) => return said::not_run(test, &format!("runc: {error}")),
+    };
+    let socket = shared.join("socket");
+    let began = faultline::clock::boot();
+    while !socket.exists() {
+        if lender.0.try_wait().unwrap().is_some() {
+            return said::not_run(test, "no container here");
+        }
+        let waited = faultline::clock::boot().since(began);
+        assert!(waited < Duration::from_secs(60), "no socket");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let device = Device(format!("{name}0").into());
+    let ask = || {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        writeln!(stream, "r{}", device.0.display()).unwrap();
+        let mut errno = [0; 4];
+        stream.read_exact(&mut errno).unwrap();
+        i32::from_ne_bytes(errno)
+    };
+    assert_eq!(ask(), nix::libc::ENOENT);
+    let null = nix::sys::stat::makedev(1, 3);
+    let kind = nix::sys::stat::SFlag::S_IFCHR;
+    let mode = nix::sys::stat::Mode::S_IRUSR;
+    if nix::sys::stat::mknod(&device.0, kind, mode, null).is_ok() {
+        assert_eq!(ask(), 0);
+    } else {
+        said::not_run(test, "no device file can be made here");
+    }
+    // It ends with its container, not with the process that started it.
+    let kill = Command::new("runc").args(["kill", &container, "KILL"]).status();
+    assert!(kill.unwrap().success());
+    lender.0.wait().unwrap();
 }
 
 #[test]

@@ -31,7 +31,10 @@ fn put(
 }
 
 /// Sets an annotation of the Lease, or takes it away.
-fn entry(name: &'static str, value: Option<&str>) -> impl Fn(&mut Value) {
+fn entry<'a>(
+    name: &'static str,
+    value: Option<&'a str>,
+) -> impl Fn(&mut Value) + 'a {
     move |lease: &mut Value| {
         let all = &mut lease["metadata"]["annotations"];
         match value {
@@ -68,7 +71,9 @@ fn an_agent_writes_its_own_entry_of_the_budget_and_no_other() {
     let owner = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1",
                         "uid": "u"}]);
     let limits = "faultline.dev/limits";
-    let changes: [(&str, Change<'_>); 10] = [
+    let crowd = "A".repeat(4097);
+    let changes: [(&str, Change<'_>); 11] = [
+        ("a register that is full", &entry("n1/faultline", Some(&crowd))),
         ("another's entry", &entry("n2/faultline", Some("x"))),
         ("another's entry gone", &entry("n2/faultline", None)),
         ("an entry of no node", &entry("n3/faultline", Some("{}"))),

@@ -95,7 +95,9 @@ fn the_agent_has_a_token_and_no_privilege_and_the_lender_the_contrary() {
     assert_eq!(own["seccompProfile"]["type"], "RuntimeDefault");
     assert!(mounts(agent).contains(&"token"));
     assert_eq!(lender["securityContext"]["privileged"], true);
-    assert_eq!(mounts(lender), ["devices"], "and nothing of the host");
+    // Of the host it sees the devices, so that one that appears is lent too.
+    assert_eq!(mounts(lender), ["devices", "dev"]);
+    assert_eq!(lender["volumeMounts"][1]["readOnly"], true);
     assert_eq!(lender["args"][0], "lend");
     // What the node is tainted with must not drive it away.
     assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));

@@ -6,7 +6,7 @@ use std::path::Path;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::kube::manifests::{node_token, pod_token, token};
+use super::kube::manifests::{node_token, overlay, pod_token, token};
 use super::kube::{Cluster, JSON, MERGE, STRATEGIC};
 use super::{applied, ask, create_nodes};
 
@@ -145,6 +145,11 @@ fn denied_of_the_status() -> Vec<(&'static str, &'static str, Value)> {
         ("volumesAttached", MERGE, status("volumesAttached", attached)),
         ("images", MERGE, status("images", images)),
         ("phase", MERGE, status("phase", json!("Terminated"))),
+        (
+            "declaredFeatures",
+            MERGE,
+            status("declaredFeatures", json!(["GuestCPUs"])),
+        ),
     ]
 }
 
@@ -262,4 +267,29 @@ fn a_token_that_is_bound_to_the_node_says_the_same_and_an_unbound_nothing() {
     let body = note("faultline.dev/patterns", json!("19"));
     ward.refused("a token without a node", OWN, MERGE, &body);
     ward.refused("a token without a node", OTHER, MERGE, &body);
+}
+
+/// What the policy must name, by the server's own description of a Node.
+fn properties(cluster: &Cluster, kind: &str) -> Vec<String> {
+    let described = cluster.get("/openapi/v2");
+    let name = format!("io.k8s.api.core.v1.{kind}");
+    let found = described["definitions"][name]["properties"].as_object();
+    found.unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn every_field_that_the_server_knows_of_a_node_is_in_the_policy() {
+    let test = "the policy against the server's fields";
+    let Some((cluster, _)) = applied(test, &["base"]) else { return };
+    let path = overlay("base/policy.yaml");
+    let policy = std::fs::read_to_string(path).unwrap();
+    for (kind, side) in [("NodeSpec", "spec"), ("NodeStatus", "status")] {
+        let all = properties(&cluster, kind);
+        assert!(all.len() > 5, "{all:?}");
+        for field in all.iter().filter(|field| *field != "unschedulable") {
+            let named = [format!("{side}.{field}"), format!("{side}.?{field}")];
+            let named = named.iter().any(|name| policy.contains(name));
+            assert!(named, "{side}.{field} is any agent's to change");
+        }
+    }
 }
