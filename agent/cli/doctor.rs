@@ -22,6 +22,10 @@ pub struct DoctorArgs {
     /// Where the host's /proc, /sys and /dev are found
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// Ask the API server with this kubeconfig: an administrator's may list
+    /// the DaemonSets, the agent's may not
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// How a check came out; the order is the order of badness.
@@ -105,7 +109,8 @@ pub fn run(
     checks.extend(hardware::checks(&args.root));
     checks.push(tracepoints::check(&args.root));
     checks.push(ipmi::check(global, &args.root));
-    checks.extend(agent::checks(global, &args.root));
+    let kubeconfig = args.kubeconfig.as_ref();
+    checks.extend(agent::checks(global, &args.root, kubeconfig));
     let worst = checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok);
     if global.json {
         out.json(&serde_json::json!({ "worst": worst, "checks": checks }))?;

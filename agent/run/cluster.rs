@@ -14,6 +14,8 @@ use crate::sinks::counts::Counts;
 use crate::sinks::http::Beside;
 use crate::sinks::kubernetes::Sink;
 use crate::sinks::kubernetes::client::{Access, Client, Names, is_name};
+use crate::sinks::kubernetes::cluster::ApiError;
+use crate::sinks::kubernetes::daemonsets::DaemonSet;
 use crate::sinks::kubernetes::quarantine::Rules;
 
 /// Where a pod finds its service account's token.
@@ -97,6 +99,7 @@ pub(super) fn join(
             enforce: config.mode == Mode::Enforce,
             release_after: config.kubernetes.release_after.0,
             evict: config.kubernetes.evict,
+            guarded: true,
         },
         unguarded: config.kubernetes.unguarded,
         ledger: ledger.clone(),
@@ -116,6 +119,60 @@ pub enum Probe {
     Reached(String),
     /// It should be reached and isn't; why.
     Failed(String),
+}
+
+/// What `doctor` says of the DaemonSets.
+pub enum Sets {
+    /// There is no cluster to ask; why.
+    Unused(String),
+    /// So many there are, and these do not start on a quarantined node.
+    Found(usize, Vec<String>),
+    /// Whoever asks may not know.
+    Denied,
+    /// They can't be read; why.
+    Failed(String),
+}
+
+/// Looks which DaemonSets lack the toleration for our taint, with the access
+/// that the configuration names. The agents' own may not list them.
+pub fn daemonsets(config: &Config) -> Sets {
+    let access = match access(config) {
+        Ok(access) => access,
+        Err(why) => return Sets::Unused(why),
+    };
+    let kubernetes = &config.kubernetes;
+    let names = Names {
+        // No request is about a node.
+        node: "none".into(),
+        namespace: kubernetes.namespace.clone(),
+        lease: kubernetes.lease.clone(),
+    };
+    let client = match Client::new(access, names, Arc::default()) {
+        Ok(client) => client,
+        Err(why) => return Sets::Failed(why),
+    };
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = match runtime.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Sets::Failed(error.to_string()),
+    };
+    let (mut all, mut without, mut token) = (0, Vec::new(), None);
+    loop {
+        let page = client.daemonsets(token.as_deref());
+        match runtime.block_on(page) {
+            Ok((sets, more)) => {
+                all += sets.len();
+                let wrong = sets.iter().filter(|s| !s.tolerates_quarantine());
+                without.extend(wrong.map(DaemonSet::name));
+                token = more;
+            }
+            Err(ApiError::Denied(_)) => return Sets::Denied,
+            Err(error) => return Sets::Failed(error.to_string()),
+        }
+        if token.is_none() {
+            return Sets::Found(all, without);
+        }
+    }
 }
 
 /// Looks whether the API server can be reached and knows this node.

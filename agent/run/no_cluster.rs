@@ -51,3 +51,20 @@ pub enum Probe {
 pub fn probe(_: &Config) -> Probe {
     Probe::Unused("this binary was built without Kubernetes".into())
 }
+
+/// What `doctor` says of the DaemonSets.
+pub enum Sets {
+    /// There is no cluster to ask; why.
+    Unused(String),
+    /// So many there are, and these do not start on a quarantined node.
+    Found(usize, Vec<String>),
+    /// Whoever asks may not know.
+    Denied,
+    /// They can't be read; why.
+    Failed(String),
+}
+
+/// There are none.
+pub fn daemonsets(_: &Config) -> Sets {
+    Sets::Unused("this binary was built without Kubernetes".into())
+}

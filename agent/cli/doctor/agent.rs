@@ -11,11 +11,15 @@ use super::Check;
 use crate::cli::{Global, client};
 use crate::config::Config;
 use crate::reload::{Kept, PatternFiles};
-use crate::run::cluster::{Probe, probe};
+use crate::run::cluster::{self, Probe, Sets, probe};
 
 /// The checks of the agent's own things.
-pub fn checks(global: &Global, root: &Path) -> Vec<Check> {
-    let (config, check) = match global.settings() {
+pub fn checks(
+    global: &Global,
+    root: &Path,
+    kubeconfig: Option<&PathBuf>,
+) -> Vec<Check> {
+    let (mut config, check) = match global.settings() {
         Ok(config) => (config, configuration(global)),
         Err(error) => {
             let check = Check::bad(
@@ -26,13 +30,55 @@ pub fn checks(global: &Global, root: &Path) -> Vec<Check> {
             (Config::default(), check)
         }
     };
+    if let Some(path) = kubeconfig {
+        config.kubernetes.kubeconfig.clone_from(path);
+    }
     vec![
         check,
         patterns(&config),
         state_dir(&config.state_dir, root),
         socket(&config.socket),
         api_server(&config),
+        daemonsets(&config),
     ]
+}
+
+/// Of so many DaemonSets without the toleration the names are shown.
+const NAMED: usize = 20;
+
+fn daemonsets(config: &Config) -> Check {
+    let name = "DaemonSets";
+    match cluster::daemonsets(config) {
+        Sets::Unused(why) => Check::ok(name, why),
+        Sets::Denied => Check::ok(
+            name,
+            "not looked at: these credentials may not list them (doctor \
+             --kubeconfig FILE, with an administrator's)",
+        ),
+        Sets::Failed(why) => {
+            Check::warn(name, why, "look at the kubeconfig and the network")
+        }
+        Sets::Found(all, without) if without.is_empty() => Check::ok(
+            name,
+            format!("all {all} tolerate the taint faultline.dev/quarantine"),
+        ),
+        Sets::Found(all, without) => {
+            let more = without.len().saturating_sub(NAMED);
+            let mut names = without[..without.len() - more].join(", ");
+            if more > 0 {
+                names.push_str(&format!(" and {more} more"));
+            }
+            Check::warn(
+                name,
+                format!(
+                    "{} of {all} do not start on a quarantined node: {names}",
+                    without.len()
+                ),
+                "those that the node needs want the toleration { key: \
+                 faultline.dev/quarantine, operator: Exists }",
+            )
+        }
+    }
 }
 
 fn api_server(config: &Config) -> Check {

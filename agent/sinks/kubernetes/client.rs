@@ -21,6 +21,7 @@ use super::answer::{chain, date, read, refusal};
 use super::cluster::{
     Answer, ApiError, Cluster, Dated, Lease, Meta, Node, Row, Table,
 };
+use super::daemonsets::{DaemonSet, DaemonSets};
 use super::stream::Watch;
 use crate::sinks::counts::Counts;
 
@@ -31,6 +32,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Nodes asked for at once, as kubectl does.
 const PAGE: usize = 500;
+
+/// DaemonSets asked for at once: whole objects of some 10 KB, of which an
+/// answer holds so many.
+const DAEMONSETS: usize = 100;
 
 /// How often a list is begun anew because its continue token ran out (410).
 const LIST_TRIES: usize = 3;
@@ -216,6 +221,26 @@ impl Client {
             }
         }
         refused.map_or(Ok(None), Err)
+    }
+
+    /// One page of the cluster's DaemonSets, and the token of the next.
+    ///
+    /// # Errors
+    /// Those of the server and the way to it.
+    pub async fn daemonsets(
+        &self,
+        token: Option<&str>,
+    ) -> Result<(Vec<DaemonSet>, Option<String>), ApiError> {
+        let token = token.map(|token| format!("&continue={}", escape(token)));
+        let path = format!(
+            "/apis/apps/v1/daemonsets?limit={DAEMONSETS}{}",
+            token.unwrap_or_default()
+        );
+        let list: Dated<DaemonSets> =
+            self.object(Ask::get("list", &path)).await?;
+        let DaemonSets { metadata, items } = list.value;
+        let more = metadata.more;
+        Ok((items, (!more.is_empty()).then_some(more)))
     }
 
     /// The own Node, if it exists, and the version from which to follow it. A

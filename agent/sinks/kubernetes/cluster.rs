@@ -113,6 +113,8 @@ pub trait Cluster {
 pub struct Meta {
     /// The name.
     pub name: String,
+    /// Where it is, if it is in any.
+    pub namespace: String,
     /// The identity: another object under the same name has another.
     pub uid: String,
     /// The version, opaque but for order (decimal since etcd 3).
@@ -242,6 +244,9 @@ pub struct Row {
     pub cordoned: bool,
     /// What the agent says that it did to it, by its label.
     pub marked: Quarantine,
+    /// What the agent noted of it, as its annotation says it; nearly always
+    /// nothing.
+    pub note: Option<Box<str>>,
     /// Whether it carries a control-plane label.
     pub control_plane: bool,
     /// Whether it is to be taken away.
@@ -276,6 +281,7 @@ impl Row {
             ready,
             cordoned,
             marked,
+            note: meta.annotations.get(QUARANTINE).map(|text| boxed(text)),
             control_plane: CONTROL_PLANE.iter().any(|k| label(k).is_some()),
             retired: label(RETIRED).is_some_and(|v| v != "false"),
         }
@@ -298,9 +304,9 @@ pub struct Table {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ListMeta {
+pub(super) struct ListMeta {
     #[serde(rename = "continue")]
-    more: String,
+    pub(super) more: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -19,6 +19,7 @@ pub mod budget;
 pub mod client;
 pub mod cluster;
 pub mod conditions;
+pub mod daemonsets;
 pub mod events;
 pub mod guard;
 pub mod listed;
