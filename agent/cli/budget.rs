@@ -14,6 +14,10 @@ use crate::sinks::kubernetes::budget::register;
 use crate::sinks::kubernetes::client::Client;
 use crate::sinks::kubernetes::cluster::{ApiError, Cluster, Dated, Lease};
 
+/// From here on people are told how full the register is: at 100 nothing
+/// more is granted.
+const CROWDED_PERCENT: usize = 60;
+
 /// Options of `budget`.
 #[derive(Debug, clap::Args)]
 pub struct BudgetArgs {
@@ -114,11 +118,12 @@ fn show(found: &Explain, out: &mut Screen) -> std::io::Result<()> {
     if !found.gone.is_empty() {
         out.line("")?;
         out.line(format!(
-            "{} nodes that are gone left their entry (--prune); the register \
-             is {} % full",
+            "{} nodes that are gone left their entry (--prune)",
             found.gone.len(),
-            found.register_percent
         ))?;
+    }
+    if !found.gone.is_empty() || found.register_percent >= CROWDED_PERCENT {
+        out.line(format!("the register is {} % full", found.register_percent))?;
     }
     Ok(())
 }

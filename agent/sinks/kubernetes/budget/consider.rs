@@ -80,27 +80,32 @@ pub fn consider(
         Ok(limits) => limits,
         Err(why) => return refuse(Reason::NoLimits(why)),
     };
-    if let Some(why) = &limits.pause {
-        return refuse(Reason::Paused(why.clone()));
-    }
-    if ask.control_plane && !limits.control_plane {
-        return refuse(Reason::ControlPlane);
-    }
-    if ask.free && ask.how != Quarantine::Evict {
+    let stopped = if let Some(why) = &limits.pause {
+        Some(Reason::Paused(why.clone()))
+    } else {
+        let stopped = ask.control_plane && !limits.control_plane;
+        stopped.then_some(Reason::ControlPlane)
+    };
+    if stopped.is_none() && ask.free && ask.how != Quarantine::Evict {
         return Verdict::Go;
     }
     let records = register::records(&lease.value);
     let own = records.iter().filter_map(Record::entry);
     let own = own.into_iter().find(|e| e.node == ask.node);
-    Case {
+    let case = Case {
         now: lease.date,
         lease: &lease.value,
         limits,
         records: &records,
         own,
         ask,
+    };
+    match stopped {
+        // Entered like all who wait: a person looks for it there.
+        Some(reason) if case.held().is_none() => case.deny(vec![reason], None),
+        Some(reason) => refuse(reason),
+        None => case.decide(rows),
     }
-    .decide(rows)
 }
 
 fn refuse(reason: Reason) -> Verdict {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::super::cluster::{Dated, Lease, Row};
+use super::super::quarantine::mark::Mark;
 use super::count::{Count, recent};
 use super::limits::{LIMITS, Limits, Scope};
 use super::reason::Place;
@@ -64,7 +65,8 @@ pub struct OutView {
     pub pool: Option<String>,
     /// Why it counts.
     pub why: Vec<String>,
-    /// When it was granted.
+    /// When it was granted or marked; what others did has no time in the
+    /// list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// The fault that asked.
@@ -198,13 +200,16 @@ fn out(row: &Row, count: &Count<'_>, records: &[Record]) -> OutView {
     if !row.ready {
         why.push("not ready".to_owned());
     }
-    OutView {
-        node: row.name.to_string(),
-        pool: row.pool.as_deref().map(str::to_owned),
-        why,
-        since: entry.map(|e| e.at.0.to_string()),
-        fault: entry.map(Entry::words),
-    }
+    // A mark that needed no grant tells of itself on its Node alone.
+    let mark = row.note.as_deref();
+    let mark = mark.and_then(|text| serde_json::from_str::<Mark>(text).ok());
+    let (since, fault) = match (entry, mark) {
+        (Some(e), _) => (Some(e.at.0.to_string()), Some(e.words())),
+        (None, Some(mark)) => (Some(mark.since), Some(mark.faults.join(", "))),
+        (None, None) => (None, None),
+    };
+    let pool = row.pool.as_deref().map(str::to_owned);
+    OutView { node: row.name.to_string(), pool, why, since, fault }
 }
 
 fn wait(entry: &Entry) -> WaitView {

@@ -229,7 +229,10 @@ impl RawLimits {
                 Some(raw) => raw.check()?,
                 None => Some(Correlation::default()),
             },
-            pause: self.pause,
+            // As for annotations: `false` is as good as none.
+            pause: self
+                .pause
+                .filter(|why| !["", "false"].contains(&why.trim())),
         })
     }
 }
@@ -339,6 +342,12 @@ correlation: { nodes: 3, within: 5m, defer: 30m, allow: [fan-slow] }
         let usual = Limits::parse("cluster: { nodes: 3 }").unwrap();
         assert_eq!(usual.correlation, Some(Correlation::default()));
         assert_eq!((usual.evict, usual.control_plane), (0, false));
+        for (text, paused) in
+            [("false", false), ("''", false), ("true", true), ("why", true)]
+        {
+            let text = format!("cluster: {{ nodes: 3 }}\npause: {text}");
+            assert_eq!(Limits::parse(&text).unwrap().pause.is_some(), paused);
+        }
         let off = "cluster: { nodes: 3 }\ncorrelation: { off: true }";
         assert_eq!(Limits::parse(off).unwrap().correlation, None);
     }

@@ -80,7 +80,8 @@ impl Case<'_> {
                 Place::Pool(name) => other.pool.as_ref() == Some(name),
             };
             let only = other.on.iter().all(|tag| {
-                let tag = tag.strip_prefix("queue:").unwrap_or(tag);
+                let queued = tag.strip_prefix("queue:");
+                let tag = queued.or(tag.strip_prefix("rate:")).unwrap_or(tag);
                 tag == "cluster"
                     || tag.strip_prefix("pool:") == pool && pool.is_some()
             });

@@ -118,6 +118,8 @@ pub enum Reason {
     NotListed,
     /// The register holds no more.
     RegisterFull,
+    /// The API server would let this agent change other Nodes.
+    Unguarded,
 }
 
 impl Reason {
@@ -126,9 +128,10 @@ impl Reason {
     pub fn tag(&self) -> String {
         let at = Place::tag;
         match self {
-            Reason::Spent { place, .. }
-            | Reason::Kept { place, .. }
-            | Reason::TooFast { place, .. } => at(place),
+            Reason::Spent { place, .. } | Reason::Kept { place, .. } => {
+                at(place)
+            }
+            Reason::TooFast { place, .. } => format!("rate:{}", at(place)),
             // Not the same: whoever is ahead of the queue finds room.
             Reason::Queued { place, .. } => {
                 format!("queue:{}", at(place))
@@ -141,11 +144,12 @@ impl Reason {
             Reason::CountedLately { place, .. } => {
                 format!("queue:{}", at(place))
             }
+            Reason::ControlPlane => "control-plane".into(),
+            Reason::Paused(_) => "pause".into(),
             Reason::NoLease
             | Reason::NoLimits(_)
-            | Reason::Paused(_)
-            | Reason::ControlPlane
             | Reason::NotListed
+            | Reason::Unguarded
             | Reason::RegisterFull => "other".into(),
         }
     }
@@ -235,6 +239,10 @@ impl fmt::Display for Reason {
             Reason::NotListed => {
                 f.write_str("the list of nodes does not show this node")
             }
+            Reason::Unguarded => f.write_str(
+                "the API server would let this agent change other Nodes; \
+                 apply the policy of the manifests",
+            ),
             Reason::RegisterFull => f.write_str(
                 "the register is full; `faultline budget --prune` takes away \
                  what nodes that are gone have left",

@@ -29,6 +29,7 @@ fn row(name: &str) -> Row {
         ready: true,
         cordoned: false,
         marked: Quarantine::None,
+        note: None,
         control_plane: false,
         retired: false,
     }

@@ -1,11 +1,12 @@
 //! What to do next about one Node: pure, from the Node as read, what the
 //! faults ask for, what is remembered, and the time.
 
+use super::super::budget::reason::Reason;
 use super::super::cluster::Node;
 use super::mark::{self, Mark};
 use super::{
-    CLEAR, HOLD, IGNORE, Memory, OVERRIDDEN, Order, RESPECT, Rules, Standing,
-    Told, Want,
+    CLEAR, HOLD, IGNORE, Memory, OVERRIDDEN, Order, RESPECT, Rules, STALE,
+    Standing, Told, Want, Why,
 };
 use crate::patterns::set::Quarantine;
 use crate::time::{Now, Timestamp};
@@ -64,10 +65,19 @@ pub fn decide(
         return action;
     }
     let ignored = ignored(node, now.wall);
+    memory.ignored = node
+        .annotation(IGNORE)
+        .filter(|_| ignored.is_some() && want.is_some() && rules.enforce)
+        .map(|text| text[..text.floor_char_boundary(REASON_MAX)].to_owned());
     let wanted = want.filter(|_| ignored.is_none() && rules.enforce);
     let case = Case { node, memory, now, rules, ignored };
     match Mark::read(node) {
         Some(mark) if mark.is_in_force(node) => case.marked(mark, wanted),
+        Some(mark) if case.is_overwritten(&mark) && wanted.is_some() => {
+            // Lists have shown the label all the time: it needs no leave.
+            let body = mark.patch(node, Some(&mark));
+            Action::Patch { body, told: None, release: false }
+        }
         Some(mark) => case.taken_off(Some(mark), wanted),
         None => case.unmarked(wanted),
     }
@@ -91,20 +101,35 @@ fn orders(node: &Node, memory: &mut Memory) -> Option<Action> {
 }
 
 /// Whether a person said to ignore the node, and until when.
-fn ignored(node: &Node, now: Timestamp) -> Option<Option<Timestamp>> {
+pub(super) fn ignored(
+    node: &Node,
+    now: Timestamp,
+) -> Option<Option<Timestamp>> {
     let text = node.annotation(IGNORE)?;
     if text.trim() == "false" {
         return None;
     }
     let word = text.split(';').next().unwrap_or_default().trim();
-    // What is no time is a reason: the safe reading is to ignore for good.
-    let until = word.parse::<jiff::Timestamp>().ok();
+    // A day is over at its end. What is no time is a reason: the safe
+    // reading is to ignore for good.
+    let until = word.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let day = word.parse::<jiff::civil::Date>().ok()?.tomorrow().ok()?;
+        Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    });
     let until = until.map(|t| Timestamp(t.as_microsecond()));
     until.is_none_or(|until| now < until).then_some(until)
 }
 
 fn held(node: &Node) -> bool {
     node.annotation(HOLD).is_some_and(|text| text.trim() != "false")
+}
+
+/// The same without NoExecute.
+fn weaker(how: Quarantine) -> Quarantine {
+    match how {
+        Quarantine::Evict => Quarantine::Taint,
+        how => how,
+    }
 }
 
 /// Everything a decision looks at.
@@ -129,16 +154,33 @@ impl Case<'_> {
             self.memory.releasing = None;
         }
         self.memory.marked_at = Some(version.clone());
+        self.memory.released = None;
+        let since = self.memory.beside.take().map(|(_, since)| since);
+        let since = since.unwrap_or(self.now.boot);
+        self.memory.beside = Some((mark::others(self.node), since));
         let Some(want) = want else { return self.over(old, version) };
         self.memory.well_since = None;
         self.memory.orphaned = false;
-        let how = self.how(want);
+        let mut how = self.how(want);
+        let unsettled =
+            old.free && self.rules.guarded && !mark::is_free(self.node);
+        if unsettled && old.how != Quarantine::Evict {
+            // To evict needs leave of its own, later.
+            how = weaker(how);
+        }
         let new = mark::mark(want, how, self.node, Some(&old), self.now.wall);
+        if unsettled {
+            let mark = Mark { free: false, ..new };
+            return Action::Mark { mark, old: Some(old), free: false };
+        }
         if new.is_written(self.node) {
             return self.rest(Standing::Quarantined(how), None);
         }
         let needs_leave =
             how == Quarantine::Evict && old.how != Quarantine::Evict;
+        if needs_leave && !self.rules.guarded {
+            return self.rest(Standing::Quarantined(old.how), None);
+        }
         if needs_leave {
             return Action::Mark { mark: new, old: Some(old), free: true };
         }
@@ -150,11 +192,33 @@ impl Case<'_> {
         }
     }
 
+    /// Whether our taint went in a write of others' taints, soon after ours:
+    /// whoever wrote had read the list before.
+    fn is_overwritten(&self, mark: &Mark) -> bool {
+        let beside = self.memory.beside.as_ref();
+        let beside = beside.filter(|_| mark.how != Quarantine::Cordon);
+        beside.is_some_and(|(others, since)| {
+            *others != mark::others(self.node)
+                && self.now.boot.since(*since) < STALE
+        })
+    }
+
     /// What the agent may do of what is asked.
     fn how(&self, want: &Want) -> Quarantine {
         match want.how {
             Quarantine::Evict if !self.rules.evict => Quarantine::Taint,
             how => how,
+        }
+    }
+
+    /// Why a mark goes that nothing asks for.
+    fn why(&self) -> Why {
+        if self.ignored.is_some() {
+            Why::Ignored
+        } else if self.rules.enforce {
+            Why::Over
+        } else {
+            Why::Mode
         }
     }
 
@@ -178,7 +242,7 @@ impl Case<'_> {
         self.memory.releasing = Some(version);
         Action::Patch {
             body: mark::unmark(self.node, Some(&old), None),
-            told: Some(Told::Released),
+            told: Some(Told::Released(self.why())),
             release: true,
         }
     }
@@ -186,14 +250,16 @@ impl Case<'_> {
     /// Somebody else took off what the mark says was done.
     fn taken_off(self, mark: Option<Mark>, want: Option<&Want>) -> Action {
         self.memory.marked_at = None;
+        self.memory.beside = None;
         self.memory.releasing = None;
         self.memory.well_since = None;
         let noted = want.map(|_| self.now.wall);
         let until = self.now.wall.plus(RESPECT);
+        let why = self.why();
         Action::Patch {
             body: mark::unmark(self.node, mark.as_ref(), noted),
             told: Some(
-                noted.map_or(Told::Released, |_| Told::Overridden(until)),
+                noted.map_or(Told::Released(why), |_| Told::Overridden(until)),
             ),
             release: true,
         }
@@ -203,6 +269,9 @@ impl Case<'_> {
     fn unmarked(self, want: Option<&Want>) -> Action {
         if let Some(at) = &self.memory.marked_at {
             let own = self.memory.releasing.as_ref() == Some(at);
+            if own {
+                self.memory.released = Some(self.now.boot);
+            }
             if !own && mark::has_taint(self.node) {
                 // Somebody took the notes away, the taint is ours still.
                 if let Some(want) = want {
@@ -213,6 +282,7 @@ impl Case<'_> {
             }
             self.memory.marked_at = None;
         }
+        self.memory.beside = None;
         self.memory.releasing = None;
         self.memory.well_since = None;
         let Some(want) = want else { return self.nothing_wanted() };
@@ -220,24 +290,19 @@ impl Case<'_> {
             let again = Some(until.since(self.now.wall));
             return self.rest(Standing::Overridden(until), again);
         }
-        // A taint first, whatever is asked: to evict needs leave of its own.
-        let how = match self.how(want) {
-            Quarantine::Evict => Quarantine::Taint,
-            how => how,
-        };
-        let row = self.node.row(None);
-        Action::Mark {
-            mark: mark::mark(want, how, self.node, None, self.now.wall),
-            old: None,
-            free: row.is_out() || row.retired,
+        if !self.rules.guarded {
+            let reasons = vec![Reason::Unguarded];
+            return self.rest(Standing::Waiting(reasons), None);
         }
+        // A taint first, whatever is asked: to evict needs leave of its own.
+        let how = weaker(self.how(want));
+        let mark = mark::mark(want, how, self.node, None, self.now.wall);
+        let free = mark.free;
+        Action::Mark { mark, old: None, free }
     }
 
     fn rewrite(self, want: &Want) -> Action {
-        let how = match self.how(want) {
-            Quarantine::Evict => Quarantine::Taint,
-            how => how,
-        };
+        let how = weaker(self.how(want));
         let new = mark::mark(want, how, self.node, None, self.now.wall);
         let words = want.words.clone();
         Action::Patch {
@@ -262,6 +327,13 @@ impl Case<'_> {
     }
 
     fn nothing_wanted(self) -> Action {
+        let released = self.memory.released;
+        let lately = released.is_some_and(|at| self.now.boot.since(at) < STALE);
+        if lately && mark::has_taint(self.node) {
+            // Written back with a list that was read before the release.
+            let body = mark::drop_taint(self.node);
+            return Action::Patch { body, told: None, release: true };
+        }
         let stale = mark::has_signs(self.node)
             || (self.ignored.is_none()
                 && self.node.annotation(OVERRIDDEN).is_some());

@@ -13,11 +13,11 @@ use super::super::budget::reason::Reason;
 use super::super::budget::register::key;
 use super::super::budget::tidy::{Tidy, tidy};
 use super::super::cluster::{ApiError, Cluster, Node};
-use super::decide::{Action, decide};
+use super::decide::{Action, decide, ignored};
 use super::leave::{Leave, leave};
-use super::mark::Mark;
+use super::mark::{Mark, unmark};
 use super::pauses::Pauses;
-use super::{Memory, Order, Rules, Standing, Told, Want};
+use super::{Memory, Order, Rules, Standing, Told, Want, Why};
 use crate::time::{Now, Timestamp, Uptime};
 
 /// Steps of one turn; each is a write that succeeded or a conflict. Others
@@ -44,6 +44,8 @@ pub struct Driver {
     look: Look,
     /// What denials and refusals people were told of.
     told: Vec<String>,
+    /// Whether people were told that eviction is denied.
+    told_evict: bool,
 }
 
 /// When the own entry of the register is to be looked at.
@@ -87,12 +89,13 @@ impl Driver {
                 false => Look::Never,
             },
             told: Vec::new(),
+            told_evict: false,
         }
     }
 
-    /// Whether it may quarantine, as far as others decide that.
-    pub fn enforce(&mut self, enforce: bool) {
-        self.rules.enforce = enforce;
+    /// Whether the API server holds this agent to its own Node.
+    pub fn guarded(&mut self, guarded: bool) {
+        self.rules.guarded = guarded;
     }
 
     /// What is to be remembered over a restart.
@@ -100,10 +103,11 @@ impl Driver {
         &self.memory
     }
 
-    /// A person's order was carried out: its annotation goes.
-    pub fn answered(&mut self, order: &Order) {
+    /// A person's order was carried out: its annotation goes. `settles`: it
+    /// names what a lost state left.
+    pub fn answered(&mut self, order: &Order, settles: bool) {
         self.memory.answered = Some(order.text.clone());
-        self.memory.orphaned = false;
+        self.memory.orphaned &= !settles;
     }
 
     /// Takes a turn: brings the Node to what the faults ask for, as far as
@@ -134,6 +138,12 @@ impl Driver {
             if self.memory != before {
                 save(&self.memory);
             }
+            if self.memory.ignored != before.ignored {
+                let text = self.memory.ignored.clone();
+                let until = ignored(&node, now.wall).flatten();
+                turn.told
+                    .extend(text.map(|text| Told::Ignored { until, text }));
+            }
             turn.node = Some(node.clone());
             let (body, told, release) = match action {
                 Action::Patch { body, told, release } => (body, told, release),
@@ -150,20 +160,31 @@ impl Driver {
                     self.look = Look::At(now.boot);
                     let ask = ask(&node, want, &mark, free, self.unused);
                     match leave(cluster, &ask).await {
-                        Leave::Given => self.unused = false,
+                        Leave::Given => {
+                            self.unused = false;
+                            self.told_evict = false;
+                            let told = quarantined(&mark, old.as_ref());
+                            let body = mark.patch(&node, old.as_ref());
+                            (body, Some(told), false)
+                        }
                         Leave::Stale => continue,
+                        Leave::Denied(..) if is_given_up(&old, free) => {
+                            // So that it is known as ours when it is gone.
+                            let version = &node.metadata.resource_version;
+                            self.memory.releasing = Some(version.clone());
+                            save(&self.memory);
+                            let body = unmark(&node, old.as_ref(), None);
+                            (body, Some(Told::Released(Why::NoRoom)), true)
+                        }
                         Leave::Denied(denial, _) if old.is_some() => {
-                            // Not stronger; but what is there is kept right.
+                            // But what is there is kept right.
                             rules.evict = false;
-                            turn.again =
-                                Some(self.pauses.denied(&denial, None));
+                            self.not_stronger(&mut turn, &denial);
                             next = Some(node);
                             continue;
                         }
                         no => return self.not_given(turn, no),
                     }
-                    let told = quarantined(&mark, old.as_ref());
-                    (mark.patch(&node, old.as_ref()), Some(told), false)
                 }
             };
             match cluster.patch_node(&body).await {
@@ -182,6 +203,15 @@ impl Driver {
         }
         turn.again = Some(self.pauses.race());
         turn
+    }
+
+    /// More than what is there was denied.
+    fn not_stronger(&mut self, turn: &mut Turn, denial: &Denial) {
+        turn.again = Some(self.pauses.denied(denial, None));
+        if !self.told_evict {
+            self.told_evict = true;
+            turn.told.push(Told::Denied(denial.reasons.clone()));
+        }
     }
 
     /// Leave was not given.
@@ -338,6 +368,11 @@ fn ask<'a>(
         control_plane: node.row(None).control_plane,
         unused,
     }
+}
+
+/// Whether a mark that took no room, and is denied room, goes.
+fn is_given_up(old: &Option<Mark>, free: bool) -> bool {
+    !free && old.as_ref().is_some_and(|old| old.free)
 }
 
 fn quarantined(mark: &Mark, old: Option<&Mark>) -> Told {

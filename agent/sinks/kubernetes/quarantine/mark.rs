@@ -31,6 +31,10 @@ pub struct Mark {
     /// What was there before.
     #[serde(default)]
     pub before: Before,
+    /// Whether it took no room in the budget, since somebody else kept the
+    /// node out: it has to ask when that ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
 }
 
 /// What was there before, and stays when the mark goes.
@@ -56,6 +60,18 @@ impl Mark {
             Quarantine::Cordon => node.spec.unschedulable,
             Quarantine::Taint | Quarantine::Evict => has_taint(node),
         }
+    }
+
+    /// Whether a person's order names all that it was made for: the
+    /// component, its condition, or what is in each of its faults' words.
+    pub fn is_named_by(&self, what: &str) -> bool {
+        let of_condition = what.strip_suffix("Fault");
+        let named =
+            |fault: &String| fault.split_whitespace().any(|word| word == what);
+        self.component == what
+            || of_condition
+                .is_some_and(|c| c.eq_ignore_ascii_case(&self.component))
+            || (!self.faults.is_empty() && self.faults.iter().all(named))
     }
 
     fn effect(&self) -> &'static str {
@@ -137,12 +153,33 @@ pub fn mark(
         since: old.map_or_else(|| now.to_string(), |old| old.since.clone()),
         uid: node.metadata.uid.clone(),
         before: Before { unschedulable: how == Quarantine::Cordon && cordoned },
+        free: old.map_or_else(|| is_free(node), |old| old.free),
     }
+}
+
+/// Whether somebody keeps work off the node by a decision of their own, so
+/// that marking it takes nothing from anybody. A node that is not ready is
+/// none of these: it comes back by itself, and its mark would stay.
+pub fn is_free(node: &Node) -> bool {
+    node.spec.unschedulable || node.row(None).retired
 }
 
 /// The taints with our key; there should be one at most.
 pub fn taints(node: &Node) -> impl Iterator<Item = &Value> {
     node.spec.taints.iter().filter(|taint| taint["key"] == TAINT)
+}
+
+/// The taints of others, in order.
+pub fn others(node: &Node) -> Vec<Value> {
+    let all = node.spec.taints.iter();
+    all.filter(|taint| taint["key"] != TAINT).cloned().collect()
+}
+
+/// The patch that takes the taint away, and nothing else.
+pub fn drop_taint(node: &Node) -> Value {
+    let mut patch = Patch::of(node);
+    patch.taint(node, None);
+    patch.0
 }
 
 /// Whether our taint is there.
@@ -212,13 +249,7 @@ impl Patch {
     /// The whole list, ours in place of what has our key; left out of the
     /// patch if that changes nothing.
     fn taint(&mut self, node: &Node, ours: Option<Value>) {
-        let mut list: Vec<Value> = node
-            .spec
-            .taints
-            .iter()
-            .filter(|taint| taint["key"] != TAINT)
-            .cloned()
-            .collect();
+        let mut list = others(node);
         list.extend(ours);
         if list != node.spec.taints {
             self.spec().insert("taints".into(), Value::Array(list));

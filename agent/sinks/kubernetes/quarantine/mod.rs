@@ -17,6 +17,7 @@ mod tests;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::budget::reason::Reason;
 use crate::ledger::desired::Desired;
@@ -41,6 +42,12 @@ pub const OVERRIDDEN: &str = "faultline.dev/overridden";
 /// How long somebody else's release is respected.
 pub const RESPECT: Duration = Duration::from_secs(24 * 3600);
 
+/// How long after a write of ours somebody's older list of taints may still
+/// arrive: `kubectl taint` reads the list, changes it and writes all of it,
+/// without the version that it read. A person who means our taint takes it
+/// away and leaves others' alone.
+pub const STALE: Duration = Duration::from_secs(30);
+
 /// How many faults the Node's annotation names.
 pub const FAULTS_MAX: usize = 16;
 
@@ -57,6 +64,10 @@ pub struct Rules {
     pub release_after: Duration,
     /// Whether `evict` may be more than a NoSchedule taint.
     pub evict: bool,
+    /// Whether the API server holds this agent to its own Node, or a person
+    /// said to go on without. Where not, no node is taken out, and none that
+    /// is out comes back for it.
+    pub guarded: bool,
 }
 
 impl Default for Rules {
@@ -64,7 +75,7 @@ impl Default for Rules {
     /// that flaps.
     fn default() -> Rules {
         let release_after = Duration::from_secs(600);
-        Rules { enforce: true, release_after, evict: false }
+        Rules { enforce: true, release_after, evict: false, guarded: true }
     }
 }
 
@@ -140,6 +151,16 @@ pub struct Memory {
     pub orphaned: bool,
     /// The `clear` annotation that was carried out, until it is gone.
     pub answered: Option<String>,
+    /// The `ignore` annotation that held a quarantine back, once people were
+    /// told of it.
+    pub ignored: Option<String>,
+    /// Others' taints as last seen beside our mark, and since when the mark
+    /// has been seen; begins anew after a restart.
+    #[serde(skip)]
+    pub beside: Option<(Vec<Value>, Uptime)>,
+    /// When our own release was seen; begins anew after a restart.
+    #[serde(skip)]
+    pub released: Option<Uptime>,
     /// Since when all faults are over; begins anew after a restart.
     #[serde(skip)]
     pub well_since: Option<Uptime>,
@@ -176,12 +197,48 @@ pub enum Told {
     /// Quarantine was asked for and denied.
     Denied(Vec<Reason>),
     /// The quarantine was taken off.
-    Released,
+    Released(Why),
+    /// A quarantine is asked for, and a person said to ignore the node.
+    Ignored {
+        /// Until then, or until the annotation goes.
+        until: Option<Timestamp>,
+        /// The annotation.
+        text: String,
+    },
     /// Somebody else took it off; respected until then, or until new
     /// evidence of a fatal fault.
     Overridden(Timestamp),
     /// The API server refused for good what was asked.
     Refused(String),
+}
+
+/// Why a quarantine was taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Every fault that asked for it is over.
+    Over,
+    /// A person said to ignore the node.
+    Ignored,
+    /// This agent does not quarantine (any more).
+    Mode,
+    /// It took no room while somebody else kept the node out, and there is
+    /// none now that the node is back.
+    NoRoom,
+}
+
+impl Why {
+    /// As people are told.
+    pub fn words(self) -> &'static str {
+        match self {
+            Why::Over => "every fault that asked for it is over",
+            Why::Ignored => "the annotation faultline.dev/ignore says so",
+            Why::Mode => "this agent is not in mode: enforce",
+            Why::NoRoom => {
+                "it was free while the node was cordoned, and the budget has \
+                 no room for it now"
+            }
+        }
+    }
 }
 
 /// How the node stands, for metrics and `status`.

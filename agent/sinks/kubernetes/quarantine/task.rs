@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
 use super::driver::{Driver, Turn};
+use super::mark::Mark;
 use super::{Memory, Order, Rules, Standing, Told, Want};
 use crate::clock;
 use crate::hash::fnv1a;
@@ -140,7 +141,7 @@ impl Task<'_> {
     /// that is not known yet.
     async fn allows(&self, guard: &mut Guard) -> Option<(bool, Duration)> {
         if !self.rules.enforce {
-            return Some((false, Duration::MAX));
+            return Some((true, Duration::MAX));
         }
         let now = clock::now();
         if guard.due_in(now.boot).is_zero()
@@ -150,8 +151,8 @@ impl Task<'_> {
             let effect = match self.unguarded {
                 true => "`unguarded: true` says to quarantine all the same",
                 false => {
-                    "nothing is quarantined; apply the policy of the \
-                          manifests"
+                    "no further quarantine is made; apply the policy of \
+                     the manifests"
                 }
             };
             let note = format!(
@@ -186,19 +187,24 @@ impl Task<'_> {
                 format!("{} {:?}", self.client.node_name(), clock::now());
             Driver::new(self.rules, memory, fnv1a(seed.as_bytes()))
         });
-        driver.enforce(allowed);
+        driver.guarded(allowed);
         let now = clock::now();
         let want = notice.want.as_ref();
         let seen = node.map(|node| (*node).clone());
         let mut save = |memory: &Memory| self.record.keep(KEY, memory);
         let turn = driver.turn(self.client, seen, want, now, &mut save).await;
         self.tell(&turn, want, now);
+        let mark = turn.node.as_ref().and_then(Mark::read);
         if let Some(node) = turn.node {
             self.held.offer(node);
         }
         match turn.order {
             Some(order) => {
-                Some(self.carry_out(driver, notice, &order, now).await)
+                let left = mark.filter(|_| driver.memory().orphaned);
+                let settles =
+                    left.is_some_and(|mark| mark.is_named_by(&order.what));
+                let order = (&order, settles);
+                Some(self.carry_out(driver, notice, order, now).await)
             }
             None => turn.again,
         }
@@ -237,11 +243,12 @@ impl Task<'_> {
     }
 
     /// Has the ledger clear what a person named on the Node, and tells.
+    /// `settles`: it names what a lost state left there.
     async fn carry_out(
         &self,
         driver: &mut Driver,
         notice: &Notice,
-        order: &Order,
+        (order, settles): (&Order, bool),
         now: Now,
     ) -> Duration {
         if is_valid(&order.what) {
@@ -264,11 +271,16 @@ impl Task<'_> {
                 None => return LEDGER_PAUSE,
             }
         }
+        if settles {
+            // The ledger knows nothing of it.
+            said = vec!["what a lost state left of it is settled".to_owned()];
+            good = true;
+        }
         if said.is_empty() {
             said.push("no fault of it holds".to_owned());
         }
         let text = said.join("; ");
-        driver.answered(order);
+        driver.answered(order, settles);
         self.record.keep(KEY, driver.memory());
         let note = format!("clear {:?}: {text}", order.what);
         tracing::info!("{note}");
@@ -319,8 +331,20 @@ fn tale(told: &Told, want: Option<&Want>, now: Timestamp) -> Tale {
             let note = format!("{pattern} asks for quarantine; denied: {why}");
             ("QuarantineDenied", note, true)
         }
-        Told::Released => {
-            ("Released", "the quarantine is taken off".to_owned(), false)
+        Told::Released(why) => (
+            "Released",
+            format!("the quarantine is taken off: {}", why.words()),
+            false,
+        ),
+        Told::Ignored { until, text } => {
+            let until = until.map_or("the annotation goes".into(), |until| {
+                until.to_string()
+            });
+            let note = format!(
+                "{pattern} asks for quarantine; faultline.dev/ignore holds it \
+                 back until {until} ({text})"
+            );
+            ("QuarantineIgnored", note, true)
         }
         Told::Overridden(until) => (
             "QuarantineOverridden",

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::decide::{Action, decide};
 use super::mark::Mark;
-use super::{Memory, RESPECT, Rules, Standing, Told, Want};
+use super::{Memory, RESPECT, Rules, Standing, Told, Want, Why};
 use crate::patterns::set::{Quarantine, Severity};
+use crate::sinks::kubernetes::budget::reason::Reason;
 use crate::sinks::kubernetes::cluster::{Node, QUARANTINE};
 use crate::time::{Now, Timestamp, Uptime};
 
@@ -159,7 +160,10 @@ fn the_node_is_released_when_all_faults_are_over_and_the_hold_has_passed() {
     t.settle(Some(&want(Quarantine::Taint)), at(699));
     assert_eq!(t.settle(None, at(700)).0, Standing::Releasing);
     let (standing, told) = t.settle(None, at(1300));
-    assert_eq!((standing, told), (Standing::Free, vec![Told::Released]));
+    assert_eq!(
+        (standing, told),
+        (Standing::Free, vec![Told::Released(Why::Over)])
+    );
     assert_eq!(t.node.spec.taints.len(), 1);
     assert!(t.node.metadata.labels.is_empty());
     assert!(t.node.metadata.annotations.is_empty());
@@ -279,7 +283,7 @@ fn ignore_takes_the_mark_off_and_ends_with_its_time() {
     t.annotate("faultline.dev/ignore", "2026-11-22T11:00:00Z; burn-in");
     let (standing, told) = t.settle(Some(&want), at(1));
     assert_eq!(standing, Standing::Ignored(Some(at(3600).wall)));
-    assert_eq!(told, [Told::Released]);
+    assert_eq!(told, [Told::Released(Why::Ignored)]);
     let mark = t.decide(Some(&want), at(3600));
     assert!(matches!(mark, Action::Mark { .. }));
     t.annotate("faultline.dev/ignore", "until I say so");
@@ -345,15 +349,79 @@ fn a_mark_that_a_lost_store_left_stays_until_somebody_knows_better() {
 }
 
 #[test]
-fn a_node_that_is_out_already_is_marked_for_free() {
+fn a_cordoned_node_is_marked_for_free_and_one_that_is_not_ready_is_not() {
     let mut t = Test::new();
+    let want = want(Quarantine::Taint);
     t.node.spec.unschedulable = true;
-    let action = t.decide(Some(&want(Quarantine::Taint)), at(0));
+    let action = t.decide(Some(&want), at(0));
     assert!(matches!(action, Action::Mark { free: true, .. }));
     t.node.spec.unschedulable = false;
     t.node.status.conditions[0]["status"] = json!("Unknown");
-    let action = t.decide(Some(&want(Quarantine::Taint)), at(0));
-    assert!(matches!(action, Action::Mark { free: true, .. }));
+    let action = t.decide(Some(&want), at(0));
+    assert!(matches!(action, Action::Mark { free: false, .. }));
+}
+
+#[test]
+fn a_mark_that_was_free_asks_for_room_when_the_node_is_uncordoned() {
+    let mut t = Test::new();
+    let want = want(Quarantine::Taint);
+    t.node.spec.unschedulable = true;
+    t.settle(Some(&want), at(0));
+    assert!(Mark::read(&t.node).unwrap().free);
+    t.node.spec.unschedulable = false;
+    t.touch();
+    let Action::Mark { mark, old, free } = t.decide(Some(&want), at(1)) else {
+        panic!("it asks")
+    };
+    assert!(!free && !mark.free && old.unwrap().free);
+    // With leave it is as any other, and asks no more.
+    let (standing, _) = t.settle(Some(&want), at(1));
+    assert_eq!(standing, Standing::Quarantined(Quarantine::Taint));
+    assert!(!Mark::read(&t.node).unwrap().free);
+    assert_eq!(t.our_taints(), 1);
+}
+
+#[test]
+fn where_other_nodes_are_not_guarded_nothing_new_is_marked_and_the_old_stays() {
+    let mut t = Test::new();
+    let want = want(Quarantine::Taint);
+    t.settle(Some(&want), at(0));
+    t.rules.guarded = false;
+    let (standing, _) = t.settle(Some(&want), at(1));
+    assert_eq!(standing, Standing::Quarantined(Quarantine::Taint));
+    // The proof still takes it off, and then none comes again.
+    t.settle(None, at(2));
+    assert_eq!(t.settle(None, at(602)).0, Standing::Free);
+    let (standing, _) = t.settle(Some(&want), at(603));
+    assert_eq!(standing, Standing::Waiting(vec![Reason::Unguarded]));
+    assert_eq!(t.our_taints(), 0);
+}
+
+#[test]
+fn a_day_to_ignore_until_is_over_at_its_end() {
+    let mut t = Test::new();
+    let want = want(Quarantine::Taint);
+    t.annotate("faultline.dev/ignore", "2026-11-22; burn-in");
+    let end = at(14 * 3600).wall;
+    let (standing, _) = t.settle(Some(&want), at(1));
+    assert_eq!(standing, Standing::Ignored(Some(end)));
+    assert_eq!(t.memory.ignored.as_deref(), Some("2026-11-22; burn-in"));
+    let mark = t.decide(Some(&want), at(14 * 3600));
+    assert!(matches!(mark, Action::Mark { .. }));
+    assert_eq!(t.memory.ignored, None);
+}
+
+#[test]
+fn a_mark_is_named_by_its_component_its_condition_and_its_part() {
+    let mut t = Test::new();
+    t.settle(Some(&want(Quarantine::Taint)), at(0));
+    let mark = Mark::read(&t.node).unwrap();
+    for what in ["memory", "MemoryFault", "dimm/A1", "memory-uncorrected"] {
+        assert!(mark.is_named_by(what), "{what}");
+    }
+    for what in ["", "dimm/A", "dimm/typo", "DiskFault", "disk"] {
+        assert!(!mark.is_named_by(what), "{what}");
+    }
 }
 
 #[test]
@@ -367,4 +435,42 @@ fn notes_that_somebody_took_away_are_written_again() {
     let (standing, _) = t.settle(Some(&want), at(1));
     assert_eq!(standing, Standing::Quarantined(Quarantine::Taint));
     assert!(Mark::read(&t.node).is_some() && t.our_taints() == 1);
+}
+
+#[test]
+fn a_taint_lost_to_an_older_list_of_taints_is_written_again() {
+    let mut t = Test::new();
+    let want = want(Quarantine::Taint);
+    t.settle(Some(&want), at(0));
+    let stale = json!([{ "key": "other", "effect": "NoSchedule", "odd": 1 },
+                       { "key": "new", "effect": "NoSchedule" }]);
+    t.node.spec.taints = serde_json::from_value(stale.clone()).unwrap();
+    t.touch();
+    let (standing, told) = t.settle(Some(&want), at(1));
+    assert_eq!(standing, Standing::Quarantined(Quarantine::Taint));
+    assert_eq!((t.our_taints(), told.len()), (1, 0));
+    assert_eq!(json!(t.node.spec.taints[..2]), stale);
+    // The same long after our own write is somebody's will.
+    t.node.spec.taints.truncate(1);
+    t.touch();
+    let (standing, _) = t.settle(Some(&want), at(60));
+    assert!(matches!(standing, Standing::Overridden(_)), "{standing:?}");
+}
+
+#[test]
+fn a_taint_written_back_by_an_older_list_goes_again() {
+    let mut t = Test::new();
+    t.settle(Some(&want(Quarantine::Taint)), at(0));
+    let stale = t.node.spec.taints.clone();
+    t.settle(None, at(0));
+    assert_eq!(t.settle(None, at(600)).0, Standing::Free);
+    t.node.spec.taints.clone_from(&stale);
+    t.touch();
+    assert_eq!(t.settle(None, at(601)).0, Standing::Free);
+    assert_eq!((t.our_taints(), t.node.spec.taints.len()), (0, 1));
+    // Later it is somebody's own.
+    t.node.spec.taints.clone_from(&stale);
+    t.touch();
+    assert_eq!(t.settle(None, at(700)).0, Standing::Free);
+    assert_eq!(t.our_taints(), 1);
 }
