@@ -29,8 +29,9 @@ pub const ADMIN: &str = "admin-token";
 /// The token of one who may only what [`Cluster::allow_plain`] says.
 pub const PLAIN: &str = "plain-token";
 
-/// Longer than anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes on a busy machine; only a failure waits
+/// for so long.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running API server.
 pub struct Cluster {

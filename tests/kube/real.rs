@@ -57,6 +57,14 @@ impl Real {
         let (assets, dir) = (assets.to_owned(), dir.to_owned());
         let server = None;
         let mut real = Real { assets, dir, etcd, server, port, etcd_port };
+        // A port that was free may be somebody's a moment later.
+        for _ in 0..4 {
+            if real.is_started() {
+                return real;
+            }
+            real.stop();
+            real.port = free_port();
+        }
         real.start_again();
         real
     }
@@ -102,12 +110,24 @@ impl Real {
 
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {
-            server.kill().unwrap();
-            server.wait().unwrap();
+            // It may have ended by itself.
+            let _ = server.kill();
+            let _ = server.wait();
         }
     }
 
     pub fn start_again(&mut self) {
+        if self.is_started() {
+            return;
+        }
+        let log = self.dir.join("kube-apiserver.log");
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let end: Vec<&str> = log.lines().rev().take(20).collect();
+        panic!("the API server is not ready: {end:#?}");
+    }
+
+    /// Starts the server, and waits until it is ready; whether it is.
+    fn is_started(&mut self) -> bool {
         let log = self.dir.join("kube-apiserver.log");
         let file = |name: &str| self.dir.join(name).display().to_string();
         let etcd = format!("http://127.0.0.1:{}", self.etcd_port);
@@ -133,13 +153,15 @@ impl Real {
         self.server = Some(server);
         for _ in 0..PATIENCE.as_millis() / 50 {
             if self.is_ready() {
-                return;
+                return true;
+            }
+            let server = self.server.as_mut().expect("started just now");
+            if server.try_wait().unwrap().is_some() {
+                return false;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let log = std::fs::read_to_string(log).unwrap_or_default();
-        let end: Vec<&str> = log.lines().rev().take(20).collect();
-        panic!("the API server is not ready: {end:#?}");
+        false
     }
 
     fn is_ready(&self) -> bool {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conditions;
+mod doctor;
+mod edits;
 #[path = "../kube/mod.rs"]
 mod kube;
 mod outage;

@@ -152,6 +152,110 @@ fn a_spent_budget_denies_and_the_node_is_entered_as_waiting() {
         c.until("the taint", is_tainted);
         let node = c.get(PATH);
         assert_eq!(node["spec"]["unschedulable"], true);
+        let ran = program().arg("--json").output().unwrap();
+        let found: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        let out = found["out"].as_array().unwrap();
+        let own = out.iter().find(|out| out["node"] == NODE).unwrap();
+        assert!(own["since"].is_string(), "{own}");
+        let fault = own["fault"].as_str().unwrap();
+        assert!(fault.contains("DIMM#0"), "{own}");
+        // And with the cordon the leave ends.
+        let uncordon = json!({ "spec": { "unschedulable": null } });
+        c.patch(PATH, MERGE, &uncordon);
+        c.until("the taint is given up", |c| !is_tainted(c));
+        c.until("it waits again", |c| entry(c)["state"] == "waiting");
+        c.until("it is told why", |c| told(c, "no room for it now"));
+        world.stop();
+    });
+}
+
+#[test]
+fn nodes_that_are_not_ready_for_a_moment_are_not_all_quarantined() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let ready = |so: &str| {
+            let status = json!({ "status": { "conditions": [{
+                "type": "Ready", "status": so, "reason": "X", "message": "m",
+                "lastHeartbeatTime": "2026-01-01T00:00:00Z",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}});
+            for node in [NODE, "other-0", "other-1", "other-2"] {
+                let path = format!("/api/v1/nodes/{node}/status");
+                c.patch(&path, super::kube::STRATEGIC, &status);
+            }
+        };
+        ready("Unknown");
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("it waits", |c| entry(c)["state"] == "waiting");
+        assert!(!is_tainted(c));
+        ready("True");
+        c.until("there is room again", is_tainted);
+        world.stop();
+    });
+}
+
+#[test]
+fn a_server_that_is_killed_in_between_gets_the_mark_and_the_release_later() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let world = World::enforce(c);
+        let standing = |world: &World, word: &str| {
+            let series = "faultline_quarantine_since_timestamp_seconds";
+            world.agent.until(|agent| {
+                let (_, page) = agent.get("/metrics");
+                let so = format!("standing=\"{word}\"");
+                page.lines().any(|l| l.starts_with(series) && l.contains(&so))
+            });
+        };
+        world.dimm_fails(0);
+        c.stop();
+        world.dimm_fails(1);
+        // Not `free`: nobody knows.
+        standing(&world, "unknown");
+        c.start_again();
+        c.until("the taint", is_tainted);
+        standing(&world, "quarantined");
+        let granted = entry(c)["state"].clone();
+        assert_eq!(granted, "granted");
+        world.dimm_is_replaced(0);
+        c.stop();
+        world.dimm_is_replaced(1);
+        std::thread::sleep(Duration::from_secs(2));
+        c.start_again();
+        c.until("the taint is gone", |c| !is_tainted(c));
+        c.until("nothing is left on the Lease", |c| entry(c).is_null());
+        world.stop();
+    });
+}
+
+#[test]
+fn a_lost_state_is_not_settled_by_an_order_about_something_else() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let world = World::enforce(c);
+        world.dimm_fails(0);
+        c.until("the taint", is_tainted);
+        let world = world.forget(&c.kubeconfig());
+        let order = |text: &str| {
+            let body = json!({ "metadata": { "annotations": {
+                "faultline.dev/clear": text } } });
+            c.patch(PATH, MERGE, &body);
+            c.until("the order is answered", |c| {
+                let notes = &c.get(PATH)["metadata"]["annotations"];
+                notes.get("faultline.dev/clear").is_none()
+            });
+        };
+        order("dimm/typo; oops");
+        std::thread::sleep(Duration::from_secs(4));
+        assert!(is_tainted(c));
+        // The part that the mark names.
+        order("dimm/CPU_SrcID#0_MC#0_Chan#1_DIMM#0; reseated");
+        c.until("the taint is gone", |c| !is_tainted(c));
+        c.until("it is told", |c| told(c, "a lost state left"));
         world.stop();
     });
 }

@@ -88,6 +88,17 @@ impl World {
         world
     }
 
+    /// Ends the agent and starts it again without its state.
+    pub fn forget(self, kubeconfig: &Path) -> World {
+        let World { dir, agent, how } = self;
+        assert_eq!(agent.stop(), Some(0));
+        std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+        let agent = launch(dir.path(), kubeconfig, how);
+        let world = World { dir, agent, how };
+        world.connected();
+        world
+    }
+
     /// Ends the agent.
     pub fn stop(self) {
         assert_eq!(self.agent.stop(), Some(0));

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use faultline::patterns::set::{Quarantine, Severity};
 use faultline::sinks::kubernetes::budget::register;
+use faultline::sinks::kubernetes::cluster::Node;
 use faultline::sinks::kubernetes::quarantine::driver::Driver;
+use faultline::sinks::kubernetes::quarantine::mark::Mark;
 use faultline::sinks::kubernetes::quarantine::{Memory, Rules, Want};
 use faultline::time::{Now, Timestamp, Uptime};
 use serde_json::json;
@@ -42,6 +44,8 @@ pub struct Story {
     pub compares: bool,
     /// How often others touch a Node, on average.
     pub touched: Duration,
+    /// Whether nodes stop being ready and people cordon, and the contrary.
+    pub churn: bool,
     pub seed: u64,
 }
 
@@ -58,6 +62,7 @@ impl Default for Story {
             broken: Broken::Nothing,
             compares: true,
             touched: Duration::from_secs(300),
+            churn: false,
             seed: 1,
         }
     }
@@ -78,6 +83,7 @@ impl Play {
         let sim = Sim::default();
         let mut world = World::new(story.nodes, story.pools, story.limits);
         world.compares = story.compares;
+        world.churn = story.churn;
         for i in 0..story.others_out {
             world.change(i * story.nodes / story.others_out, |node| {
                 node.status.conditions[0]["status"] = json!("False");
@@ -100,6 +106,9 @@ impl Play {
             start(Wire { node, crash, ..wire.clone() }, story);
         }
         sim.spawn(others(wire.clone(), story.touched));
+        if story.churn {
+            sim.spawn(churn(wire.clone(), story.touched));
+        }
         sim.run_until(END);
         let took = faultline::clock::monotonic() - began;
         let took = Duration::from_micros(took);
@@ -114,6 +123,11 @@ impl Play {
         self.world.borrow().tallies[&None].most_out
     }
 
+    /// The most that the agents themselves kept out at once, by the budget.
+    pub fn most_ours(&self) -> usize {
+        self.world.borrow().most_ours
+    }
+
     pub fn assert_safe(&self) {
         let violations = self.violations();
         let shown = &violations[..violations.len().min(10)];
@@ -125,7 +139,9 @@ impl Play {
         let world = self.world.borrow();
         assert_eq!(world.left_behind(), 0, "nodes still carry our signs");
         assert_eq!(world.tallies[&None].out, self.story.others_out);
-        assert!(world.released >= world.marked, "counted wrongly");
+        // Under churn a node may be out for another reason at its release.
+        let counted = world.churn || world.released >= world.marked;
+        assert!(counted, "counted wrongly");
     }
 
     /// The same, nothing is left on the Lease, and the server is left alone.
@@ -263,6 +279,43 @@ async fn others(wire: Wire, touched: Duration) {
                             "odd": round }),
                 ),
                 None => {}
+            }
+        });
+        wire.changed[at].raise();
+    }
+}
+
+/// Kubelets that fall silent and come back, and people who cordon nodes and
+/// uncordon them. Afterwards all is as it was.
+async fn churn(wire: Wire, touched: Duration) {
+    let nodes = wire.world.borrow().nodes.len();
+    let ready = |node: &mut Node, so: bool| {
+        let word = if so { "True" } else { "Unknown" };
+        node.status.conditions[0]["status"] = json!(word);
+    };
+    while wire.sim.now() < REST * 1_000_000 {
+        wire.sim.sleep(touched / nodes as u32).await;
+        let mut dice = wire.dice.borrow_mut();
+        let (at, fate) = (dice.below(nodes as u64) as usize, dice.below(100));
+        drop(dice);
+        wire.world.borrow_mut().change(at, |node| {
+            let ours = Mark::read(node);
+            let ours = ours.is_some_and(|m| m.how == Quarantine::Cordon);
+            match fate {
+                0..10 => ready(node, false),
+                10..60 => ready(node, true),
+                60..66 => node.spec.unschedulable = true,
+                66..99 if !ours => node.spec.unschedulable = false,
+                _ => {}
+            }
+        });
+        wire.changed[at].raise();
+    }
+    for at in 0..nodes {
+        wire.world.borrow_mut().change(at, |node| {
+            ready(node, true);
+            if Mark::read(node).is_none() {
+                node.spec.unschedulable = false;
             }
         });
         wire.changed[at].raise();

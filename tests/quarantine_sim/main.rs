@@ -68,6 +68,16 @@ fn what_others_took_out_is_counted() {
 }
 
 #[test]
+fn nodes_that_come_and_go_and_people_who_cordon_make_no_room() {
+    let play = Play::act(Story { churn: true, ..story(300) });
+    play.print("300 agents, nodes come and go");
+    play.assert_safe();
+    play.assert_returned();
+    // Not vacuous: the agents took nodes out all the same.
+    assert!(play.most_ours() > 2, "{}", play.most_ours());
+}
+
+#[test]
 fn the_last_node_of_a_pool_that_takes_work_stays() {
     let limits = "
 cluster: { nodes: 100 }

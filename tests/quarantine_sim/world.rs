@@ -11,6 +11,7 @@ use faultline::sinks::kubernetes::budget::reason::Place;
 use faultline::sinks::kubernetes::cluster::{
     ApiError, Lease, Node, QUARANTINE, RETIRED, Row,
 };
+use faultline::sinks::kubernetes::quarantine::mark::Mark;
 use serde_json::{Value, json};
 
 pub const POOL: &str = "example.com/pool";
@@ -36,6 +37,10 @@ pub struct World {
     pub released: usize,
     /// Whether a PUT of an old version is refused; broken on purpose.
     pub compares: bool,
+    /// Whether others take nodes out all the time. Then nobody can keep the
+    /// whole within a limit, and what the agents did is held against it.
+    pub churn: bool,
+    pub most_ours: usize,
     version: u64,
 }
 
@@ -70,6 +75,8 @@ impl World {
             marked: 0,
             released: 0,
             compares: true,
+            churn: false,
+            most_ours: 0,
             version: 1,
         };
         for i in 0..count {
@@ -136,10 +143,13 @@ impl World {
         if foreign(&old) != foreign(&new) {
             self.violations.push(format!("{at}: lost another's taint"));
         }
+        if self.churn {
+            self.check_ours(at);
+        }
         match (is_out(&old), is_out(&new)) {
             (false, true) => {
                 self.marked += 1;
-                if !retired(&new) {
+                if !retired(&new) && !self.churn {
                     self.check(at);
                 }
             }
@@ -147,6 +157,31 @@ impl World {
             _ => {}
         }
         Ok(new)
+    }
+
+    /// What the agents keep out of service in the room of the budget is
+    /// within it, whoever else is out.
+    fn check_ours(&mut self, at: usize) {
+        let pool = self.nodes[at].label(POOL).map(str::to_owned);
+        for place in [None, pool] {
+            let inside = |node: &&Node| {
+                let pool = node.label(POOL).map(str::to_owned);
+                place.is_none() || place == pool
+            };
+            let ours = self.nodes.iter().filter(inside);
+            let ours = ours.filter_map(Mark::read).filter(|m| !m.free).count();
+            let total = self.tallies[&place].total;
+            let scope = match &place {
+                None => Some(&self.limits.cluster),
+                Some(name) => self.limits.pool(name),
+            };
+            if place.is_none() {
+                self.most_ours = self.most_ours.max(ours);
+            }
+            if scope.is_some_and(|scope| ours > scope.limit(total)) {
+                self.violations.push(format!("{place:?}: {ours} of ours"));
+            }
+        }
     }
 
     /// A node was taken out just now: was there room?

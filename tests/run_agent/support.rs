@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Longer than anything here takes on a busy machine; only a failure waits
 /// for so long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The built program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_faultline");
