@@ -2,7 +2,6 @@
 //! nobody's taint is lost, nobody's cordon is undone.
 
 use std::cell::Cell;
-use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +14,9 @@ use faultline::sinks::kubernetes::quarantine::{Memory, Rules, Standing};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
-use super::kube::{Cluster, manifests, on_each_server};
+use super::kube::on_each_server;
 use super::quarantine::budget;
 use super::race::{client, want};
-use super::said;
 
 /// Nodes, each with an agent, an editor of taints and one who cordons.
 const NODES: usize = 6;
@@ -155,58 +153,4 @@ fn while_others_edit_the_node_nothing_of_theirs_is_lost() {
             assert!(!node.to_string().contains(OURS), "{node}");
         }
     });
-}
-
-/// kubectl in a loop, until it is told to stop.
-struct Loop(std::process::Child);
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-fn kubectl_loop(kubectl: &std::path::Path, c: &Cluster, node: &str) -> Loop {
-    let script = "while :; do \
-        \"$0\" \"$@\" taint node $NODE example.com/k=v:NoSchedule; \
-        \"$0\" \"$@\" label node $NODE team=a --overwrite; \
-        \"$0\" \"$@\" taint node $NODE example.com/k-; \
-        \"$0\" \"$@\" label node $NODE team-; done";
-    let command = manifests::on(kubectl, c, &[]);
-    let mut shell = std::process::Command::new("sh");
-    shell.arg("-c").arg(script).arg(command.get_program());
-    shell.args(command.get_args()).env("NODE", node);
-    let quiet = shell.stdout(Stdio::null()).stderr(Stdio::null());
-    Loop(quiet.spawn().unwrap())
-}
-
-#[test]
-fn kubectl_that_taints_in_a_loop_neither_ends_a_quarantine_nor_revives_it() {
-    let test = "kubectl in a loop beside an agent";
-    let (Some(kubectl), Some(c)) = (manifests::kubectl(), Cluster::real())
-    else {
-        said::not_run(test, "no kubectl, or no API server for it");
-        return;
-    };
-    budget(&c, "cluster: { nodes: 99 }\ncorrelation: { off: true }", 3);
-    c.create_node("n0", json!({}));
-    let looping = kubectl_loop(&kubectl, &c, "n0");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let marked = Rc::new(Cell::new(0));
-    let own = client(&c, "n0".into(), &Arc::default());
-    LocalSet::new().block_on(&runtime, agent(own, 0, Rc::clone(&marked)));
-    eprintln!("{} quarantines beside kubectl", marked.get());
-    assert!(marked.get() > 2);
-    drop(looping);
-    let node = c.get("/api/v1/nodes/n0");
-    // It did edit.
-    let managers = node["metadata"]["managedFields"].to_string();
-    assert!(managers.contains("kubectl-"), "{managers}");
-    assert!(!node["metadata"].to_string().contains("overridden"), "{node}");
-    let taints = node["spec"]["taints"].to_string();
-    assert!(!taints.contains(OURS), "{node}");
 }
