@@ -116,8 +116,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("forcibly killing ", "sigbus", Anywhere),
     rule("Error sending signal to ", "sigbus", Anywhere),
     rule(": Killing ", "sigbus", After(&["MCE", "Memory failure"])),
+    rule(" not killed", "sigbus", After(&["MCE", "Memory failure"])),
     // fs/ext4/super.c; also ext2 and ext3 by the ext4 driver
-    rule(": comm ", "ext4-comm", After(&["EXT"])),
+    rule(" comm ", "ext4-comm", After(&["EXT"])),
+    rule("last mounted on ", "path", Anywhere),
     rule("(path: ", "btrfs-path", After(&["BTRFS"])),
     // fs/btrfs/volumes.c: the label, and since 5.6 the program that scanned
     rule("BTRFS: device label ", "volume-name", Start),
@@ -179,6 +181,8 @@ pub(super) const RULES: &[Rule] = &[
     rule(" ip:", "trap", Before(&[" sp:"])),
     rule("] trap ", "trap", Anywhere),
     rule("] general protection", "trap", Anywhere),
+    rule("attempts to use CLI/STI", "trap", Anywhere),
+    rule("overflowed sigaltstack", "trap", Anywhere),
     rule("took a split_lock trap", "trap", Anywhere),
     rule("took a bus_lock trap", "trap", Anywhere),
     rule("Alignment trap: ", "trap", Anywhere),
@@ -208,6 +212,9 @@ pub(super) const RULES: &[Rule] = &[
     // mm/mmap.c, fs/proc/base.c, fs/drop_caches.c, fs/xfs/kmem.c:
     // `name (123): …`
     rule("): ", "comm-paren", Numbered(after_pid_in_parens)),
+    rule("): READ block ", "comm-paren", Anywhere),
+    rule("): WRITE block ", "comm-paren", Anywhere),
+    rule("): dirtied inode ", "comm-paren", Anywhere),
     rule("exceed data ulimit", "comm-paren", Anywhere),
     rule("remap_file_pages()", "comm-paren", Anywhere),
     rule("used greatest stack depth", "comm-paren", Anywhere),
@@ -256,6 +263,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("Core dump to ", "comm", Anywhere),
     rule("coredump: ", "comm", StartWith(&["("])),
     rule("elf segment at", "comm", Anywhere),
+    // net/ipv4/raw.c, drivers/usb/core/devio.c
+    rule("forgot to set AF_INET", "comm", Anywhere),
+    rule("usbfs: process ", "comm", Anywhere),
     // block/, drivers/scsi/sg.c, drivers/tty, drivers/infiniband
     rule(": attempt to access beyond end of device", "comm", Anywhere),
     rule("guessing data in;", "comm", Anywhere),
@@ -286,14 +296,15 @@ fn digits_at_start(text: &[u8]) -> usize {
 }
 
 /// `name[123` ends at `at`. A blank before the bracket is another thing:
-/// `kvm [123]: `, ` [12] Timeout`.
+/// `kvm [123]: `, ` [12] Timeout`; but not where a line break, which the
+/// kernel does not print so, shows that a user chose what is there.
 fn after_pid_in_brackets(raw: &[u8], at: usize) -> bool {
     let before = &raw[..at];
     let digits = digits_at_end(before);
     let [.., last, b'['] = &before[..before.len() - digits] else {
         return false;
     };
-    digits > 0 && *last != b' '
+    digits > 0 && (*last != b' ' || has(before, b"\\x0a"))
 }
 
 /// The longest name of a program, as `/dev/kmsg` escapes it: TASK_COMM_LEN is

@@ -276,8 +276,9 @@ impl Matcher {
     }
 
     /// Holds a record of kernel text against the `kmsg` patterns: each of its
-    /// lines, and the whole if it has several; a record with a form only
-    /// against the patterns that name the form.
+    /// lines, those after the first only if a pattern takes that, and the
+    /// whole if it has several; a record with a form only against the
+    /// patterns that name the form.
     pub fn observe_kernel(
         &self,
         record: &KernelRecord<'_>,
@@ -294,9 +295,18 @@ impl Matcher {
         if !lines {
             return self.line(record, record.text, scratch, out);
         }
-        let mut taken = Taken::Nothing;
-        for line in record.text.split(|b| *b == b'\n') {
-            taken = taken.max(self.line(record, line, scratch, out));
+        let mut lines = record.text.split(|b| *b == b'\n');
+        let first = lines.next().unwrap_or_default();
+        let lean = std::mem::replace(&mut scratch.lean, false);
+        let mut taken = self.line(record, first, scratch, out);
+        scratch.lean = lean;
+        // Whoever gives a program a name with a line break in it chooses how
+        // a line begins. So where the kernel's own beginning of the record is
+        // not known, what follows a break is not believed.
+        if taken == Taken::Taken {
+            for line in lines {
+                taken = taken.max(self.line(record, line, scratch, out));
+            }
         }
         taken.max(self.one(&self.blocks, record, record.text, scratch, out))
     }

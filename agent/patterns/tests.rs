@@ -109,6 +109,16 @@ fn each_line_of_a_record_is_matched() {
 }
 
 #[test]
+fn what_follows_an_unknown_first_line_is_not_believed() {
+    let set = set(ERROR);
+    // A program whose name begins with a line break, in a text that no form
+    // knows.
+    let line = "I/O error, dev sda, sector 1";
+    assert_eq!(signals(&set, &format!("new text of: \n{line}")), []);
+    assert_eq!(signals(&set, &format!("\n{line}")), []);
+}
+
+#[test]
 fn an_expression_with_a_newline_sees_the_whole_record() {
     let set = set(r"
   - name: block
