@@ -17,6 +17,7 @@ use super::screen::{Ink, Screen};
 use super::{Exit, Global};
 use crate::decode::block::Assembler;
 use crate::decode::mce::{Address, Decoded, Registers, Severity, decode};
+use crate::decode::mce_log;
 use crate::sources::text::{Line, Reader, Time};
 use crate::time::Timestamp;
 use registers::{Given, given};
@@ -105,13 +106,15 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
     let mut input = Input::open(Path::new("-")).context("standard input")?;
     let mut reader = Reader::new(Timestamp(i64::MAX), TimeZone::UTC);
     let mut assembler = Assembler::default();
-    let mut blocks = Vec::new();
+    let (mut blocks, mut logged) = (Vec::new(), Vec::new());
     let mut raw = Vec::new();
+    let mut logs = mce_log::Reader::default();
     while input.next(&mut raw).context("standard input")? {
+        logged.extend(logs.line(&raw));
         if let Some(line) = reader.line(&raw) {
             feed(&mut assembler, line, &mut blocks);
         }
-        if blocks.len() > BLOCKS_MAX {
+        if blocks.len() + logged.len() > BLOCKS_MAX {
             bail!("more than {BLOCKS_MAX} machine checks: use `replay`");
         }
     }
@@ -119,8 +122,10 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
         feed(&mut assembler, line, &mut blocks);
     }
     assembler.end(&mut blocks);
-    let checks = blocks.into_iter().map(|b| (b.registers, Some(b.whole)));
-    Ok(checks.collect())
+    logged.extend(logs.end());
+    let blocks = blocks.into_iter().map(|b| (b.registers, Some(b.whole)));
+    let logged = logged.into_iter().map(|registers| (registers, None));
+    Ok(blocks.chain(logged).collect())
 }
 
 fn feed(
@@ -137,7 +142,13 @@ fn feed(
     };
     for text in line.text.split(|b| *b == b'\n') {
         let text = bare(text);
-        assembler.feed(time, b"", &text, blocks);
+        // Old drivers print all of it in one line.
+        let at = memchr::memmem::find(&text, b" PROCESSOR ");
+        let (values, processor) = text.split_at(at.unwrap_or(text.len()));
+        assembler.feed(time, b"", values, blocks);
+        if !processor.is_empty() {
+            assembler.feed(time, b"", &bare(&processor[1..]), blocks);
+        }
     }
 }
 

@@ -170,11 +170,31 @@ fn rasdaemon(text: &str) -> Option<Registers> {
             "mcgstatus" => registers.mcgstatus = hex(),
             "mcgcap" => registers.mcgcap = hex(),
             "apicid" => registers.apicid = narrow(hex()),
-            "cpu_type" => registers.vendor = vendor(piece),
+            "cpu_type" => {
+                registers.vendor = vendor(piece);
+                registers.cpuid = server(piece).map(Model::to_cpuid);
+            }
             _ => {}
         }
     }
     (registers.status != UNTOLD).then_some(registers)
+}
+
+/// The servers whose banks are known here, by what rasdaemon calls them
+/// (cputype_name, ras-mce-handler.c). It tells no stepping: that of the
+/// first one sold.
+fn server(named: &str) -> Option<Model> {
+    const SERVERS: [(&str, u8, u8); 6] = [
+        ("Haswell) EP", 0x3f, 2),
+        ("Broadwell) EP", 0x4f, 1),
+        ("Skylake server", 0x55, 4),
+        ("Icelake server", 0x6a, 6),
+        ("Icelake Server", 0x6a, 6),
+        ("Sapphirerapids server", 0x8f, 8),
+    ];
+    let known = SERVERS.iter().find(|(name, ..)| named.contains(name));
+    let (_, model, stepping) = *known?;
+    Some(Model { family: 6, model, stepping })
 }
 
 /// From what rasdaemon calls the processor, as far as it tells.
@@ -282,6 +302,7 @@ CPUID Vendor Intel Family 6 Model 85 Step 4
         assert_eq!((found.socket, found.apicid), (Some(1), Some(2)));
         assert_eq!(found.addr, Some(0x1234_5000));
         assert_eq!(found.vendor, Some(Vendor::Intel));
+        assert_eq!(found.cpuid, Some(0x50654));
         let named = line.replace("bank=1,", "Memory Controller (bank=18),");
         assert_eq!(read(&named)[0].bank, Some(18));
         let cut = line.replace("9c00000000000000", "9c00");

@@ -9,7 +9,7 @@ use super::tolerance::{Occasion, admit, empty};
 use super::twins::{self, Telling};
 use super::{Ledger, proof, tolerance};
 use crate::hash::fnv1a;
-use crate::patterns::set::{Pattern, Proof, Severity};
+use crate::patterns::set::{Pattern, Proof, Severity, Tolerance};
 use crate::signal::{Batch, Effect, Event, Signal, SourceId, Truth};
 use crate::time::Timestamp;
 
@@ -244,6 +244,13 @@ impl Ledger {
         pattern: &Pattern,
         signal: Signal,
     ) {
+        // Of an observation that says so itself nobody knows in how long its
+        // errors came: more than may come at any time were too many, fewer
+        // say nothing. A pattern of history has decided that it is one.
+        let few = |t: Tolerance| signal.count <= t.count;
+        if !pattern.history && pattern.tolerate.is_some_and(few) {
+            return self.take_evidence(pattern, &signal);
+        }
         let key = self.key_of(pattern, &signal.part);
         let text = fnv1a(signal.text.as_bytes());
         let is_filed = self.get(&key).is_some_and(|fault| {

@@ -102,6 +102,12 @@ const MCE: &[FieldSpec] = &[
     field("overflow", Flag, "whether the bank lost errors"),
     field("poison", Flag, "whether lost data were marked or consumed"),
     field("yellow", Flag, "whether the hardware's own threshold is passed"),
+    field(
+        "doubtful",
+        Flag,
+        "whether the record is not to be believed: its bits contradict each \
+         other, or this processor keeps it of an earlier reset and is well",
+    ),
     HISTORY,
 ];
 
@@ -192,6 +198,12 @@ const DISK_STATES: &[&str] = &[
 
 const DISK: &[FieldSpec] = &[
     field("disk", Text, "the disk: sda, nvme0"),
+    field(
+        "identity",
+        Text,
+        "what it is known by whatever it is called: sn:S64GNE0R711, \
+         wwn:naa.5000c500a1b2c3d4; a name may be another disk's by now",
+    ),
     field("bus", Word(&["nvme", "scsi"]), "how it is attached"),
     field("model", Text, "its model"),
     field(

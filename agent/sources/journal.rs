@@ -302,7 +302,8 @@ impl<'c> Reading<'c> {
         if forward::kernel(self.context, &record, scratch, events) {
             self.matches += 1;
         }
-        let told = (&record, Printed::at(record.time));
+        let at = Printed::at(record.time);
+        let told = (&record, Printed { uptime: entry.uptime, ..at });
         let blocks = &mut self.blocks;
         forward::machine_check(
             self.context,

@@ -16,6 +16,7 @@ const SAID_MAX: u64 = 64 * 1024;
 /// The fields that are asked for; the others are most of an entry.
 const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,_SYSTEMD_UNIT,UNIT,\
     SYSLOG_IDENTIFIER,_TRANSPORT,_SOURCE_REALTIME_TIMESTAMP,_BOOT_ID,\
+    _SOURCE_MONOTONIC_TIMESTAMP,\
     _KERNEL_SUBSYSTEM,_KERNEL_DEVICE";
 
 /// Why there is nothing to follow, if so.

@@ -5,6 +5,8 @@
 //! what logs (systemd.journal-fields(7)); `_TRANSPORT=kernel` is how kernel
 //! text is told from text that only says so.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::time::Timestamp;
@@ -32,6 +34,8 @@ pub struct Entry {
     pub subsystem: String,
     /// _KERNEL_DEVICE.
     pub device: String,
+    /// How long after the boot the kernel printed it.
+    pub uptime: Option<Duration>,
     received: Option<Timestamp>,
     /// UNIT, until it is known who wrote it.
     about: String,
@@ -84,6 +88,11 @@ impl Entry {
             b"SYSLOG_IDENTIFIER" => self.identifier = text(),
             b"_TRANSPORT" => self.kernel = value == b"kernel",
             b"_SOURCE_REALTIME_TIMESTAMP" => self.time = micros(),
+            b"_SOURCE_MONOTONIC_TIMESTAMP" => {
+                let text = std::str::from_utf8(value).ok();
+                let micros = text.and_then(|text| text.parse().ok());
+                self.uptime = micros.map(Duration::from_micros);
+            }
             b"__REALTIME_TIMESTAMP" => self.received = micros(),
             b"__CURSOR" => self.cursor = text(),
             b"_BOOT_ID" => self.boot = text(),

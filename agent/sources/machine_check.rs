@@ -77,6 +77,7 @@ fn fields<'a>(
         ("overflow", Value::Flag(decoded.overflow)),
         ("poison", Value::Flag(decoded.poison)),
         ("yellow", Value::Flag(decoded.tracking == Some(Tracking::Yellow))),
+        ("doubtful", Value::Flag(decoded.is_doubtful())),
         (HISTORY, Value::Flag(history)),
     ];
     let numbers = [

@@ -4,15 +4,16 @@
 //! The rule by which a machine check in text counts once: the lines of a
 //! block are matched as any other line, but what they gave is held until the
 //! block is finished. Where a pattern of source `mce` takes the block, it
-//! counts, and what the lines gave becomes evidence. Where none does, or
-//! where an EDAC driver's line inside the block tells the same error with its
-//! DIMM, the lines count as they are. Nothing is lost and nothing is told
-//! twice. Pure; the same code serves the agent and `replay`.
+//! counts, and what the lines gave becomes evidence. Where an EDAC driver's
+//! line inside the block tells the same error with its DIMM, and a pattern
+//! takes it, that one counts instead. Where nobody does, the lines count as
+//! they are. Nothing is lost and nothing is told twice. Pure; the same code
+//! serves the agent and `replay`.
 
 use std::time::Duration;
 
 use super::machine_check::{self, Seen};
-use crate::decode::block::{Assembler, Block, BlockId, line};
+use crate::decode::block::{Assembler, Block, BlockId, WAIT, line};
 use crate::decode::mce::{Severity, decode};
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::{Matcher, Scratch, Taken};
@@ -56,6 +57,17 @@ struct Held {
     seen: Seen,
     /// Printed before the first poll was due.
     early: bool,
+    /// A pattern took the EDAC driver's line of the same error.
+    edac: bool,
+}
+
+/// How AMD's decoder grades the block that it prints next, and what that line
+/// gave.
+#[derive(Debug)]
+struct Grade {
+    at: Timestamp,
+    caller: Vec<u8>,
+    events: Vec<Event>,
 }
 
 /// The block that was told last: its reason may follow.
@@ -70,6 +82,7 @@ struct Told {
 pub struct Blocks {
     assembler: Assembler,
     held: Vec<Held>,
+    grade: Option<Grade>,
     told: Option<Told>,
     finished: Vec<Block>,
     /// The oldest block when somebody began to wait, and when that was.
@@ -79,7 +92,7 @@ pub struct Blocks {
 impl Blocks {
     /// Whether a block is not finished, and events are held.
     pub fn is_open(&self) -> bool {
-        !self.assembler.is_idle()
+        !self.assembler.is_idle() || self.grade.is_some()
     }
 
     /// Takes a record after the patterns of text have had it: `events[from..]`
@@ -102,17 +115,38 @@ impl Blocks {
         // What user space wrote never completes what the kernel began.
         let mark: &[u8] = if record.injected { b"!" } else { b"" };
         let caller = [mark, printed.caller].concat();
-        let mut id = None;
+        let (mut id, mut edac) = (None, None);
         for text in record.text.split(|b| *b == b'\n') {
             let finished = &mut self.finished;
             let fed = self.assembler.feed(printed.at, &caller, text, finished);
             id = fed.or(id);
+            edac = self.assembler.take_edac().or(edac);
             if line::is_reason(text) && self.was_told(&caller, printed.at) {
                 as_evidence(&mut events[from..]);
             }
         }
+        let graded = self.grade.take();
+        let graded = match (graded, id) {
+            (Some(grade), Some(_)) if grade.is_before(printed.at, &caller) => {
+                grade.events
+            }
+            (Some(grade), _) => {
+                // Its block has not come: the line is all there is.
+                events.splice(from..from, grade.events);
+                Vec::new()
+            }
+            (None, _) => Vec::new(),
+        };
+        if id.is_none() && line::is_grade(record.text) {
+            let events = events.drain(from..).collect();
+            let caller = caller.clone();
+            self.grade = Some(Grade { at: printed.at, caller, events });
+        }
+        if let Some(held) = self.held.iter_mut().find(|h| Some(h.id) == edac) {
+            held.edac |= events[from..].iter().any(counts);
+        }
         if let Some(id) = id {
-            let given = events.drain(from..);
+            let given = graded.into_iter().chain(events.drain(from..));
             match self.held.iter_mut().find(|held| held.id == id) {
                 Some(held) => held.events.extend(given),
                 None => self.held.push(Held {
@@ -127,6 +161,7 @@ impl Blocks {
                     early: printed
                         .uptime
                         .is_some_and(|uptime| uptime < printed.first_poll),
+                    edac: false,
                 }),
             }
         }
@@ -142,7 +177,16 @@ impl Blocks {
         events: &mut Vec<Event>,
     ) {
         self.assembler.flush(now, &mut self.finished);
+        if self.grade.as_ref().is_some_and(|g| now.since(g.at) > WAIT) {
+            self.give_up_grade(events);
+        }
         self.settle(None, matching, events);
+    }
+
+    fn give_up_grade(&mut self, events: &mut Vec<Event>) {
+        if let Some(mut grade) = self.grade.take() {
+            events.append(&mut grade.events);
+        }
     }
 
     /// Tells all blocks as far as they have come: no line of them will.
@@ -152,12 +196,14 @@ impl Blocks {
         events: &mut Vec<Event>,
     ) {
         self.assembler.end(&mut self.finished);
+        self.give_up_grade(events);
         self.settle(None, matching, events);
         self.told = None;
     }
 
     /// Gives up the blocks: what their lines gave counts as it is.
     pub fn abandon(&mut self, events: &mut Vec<Event>) {
+        self.give_up_grade(events);
         for mut held in std::mem::take(self).held {
             events.append(&mut held.events);
         }
@@ -165,7 +211,9 @@ impl Blocks {
 
     /// Whether the rest of a block is still worth waiting for.
     pub fn waits(&mut self, now: Uptime) -> bool {
-        let Some(oldest) = self.assembler.oldest() else {
+        // No block has the number of a line that waits for its block.
+        let grade = self.grade.as_ref().map(|_| BlockId::MAX);
+        let Some(oldest) = self.assembler.oldest().or(grade) else {
             self.waiting = None;
             return false;
         };
@@ -179,10 +227,8 @@ impl Blocks {
     }
 
     fn was_told(&self, caller: &[u8], at: Timestamp) -> bool {
-        let near = |told: &Told| {
-            told.caller == caller
-                && at.since(told.at) <= crate::decode::block::WAIT
-        };
+        let near =
+            |told: &Told| told.caller == caller && at.since(told.at) <= WAIT;
         self.told.as_ref().is_some_and(near)
     }
 
@@ -197,7 +243,11 @@ impl Blocks {
             let at = self.held.iter().position(|held| held.id == block.id);
             let Some(at) = at else { continue };
             let mut held = self.held.remove(at);
-            if tell(&block, &held, matcher, scratch, events) {
+            let taken = match block.edac {
+                true => held.edac,
+                false => tell(&block, &held, matcher, scratch, events),
+            };
+            if taken {
                 told = true;
                 as_evidence(&mut held.events);
             }
@@ -209,6 +259,13 @@ impl Blocks {
     }
 }
 
+impl Grade {
+    /// Whether a block that begins then is the one it grades.
+    fn is_before(&self, at: Timestamp, caller: &[u8]) -> bool {
+        self.caller == caller && at.since(self.at) <= WAIT
+    }
+}
+
 /// Tells a block to the patterns of source `mce`; whether one took it.
 fn tell(
     block: &Block,
@@ -217,9 +274,6 @@ fn tell(
     scratch: &mut Scratch,
     events: &mut Vec<Event>,
 ) -> bool {
-    if block.edac {
-        return false;
-    }
     let registers = &block.registers;
     let decoded = decode(registers);
     if decoded.severity == Severity::None {
@@ -232,11 +286,17 @@ fn tell(
     })
 }
 
+/// Whether it opens a fault or counts.
+fn counts(event: &Event) -> bool {
+    matches!(event, Event::Match(signal)
+        if matches!(signal.effect, Effect::Open | Effect::History))
+}
+
 /// What opens or counts does so no more.
 fn as_evidence(events: &mut [Event]) {
     for event in events {
-        if let Event::Match(signal) = event
-            && matches!(signal.effect, Effect::Open | Effect::History)
+        if counts(event)
+            && let Event::Match(signal) = event
         {
             signal.effect = Effect::Evidence;
             signal.count = 0;

@@ -27,7 +27,7 @@ patterns:
     summary: "Machine check"
     severity: error
     source: kmsg
-    where: { message: '^mce: \[Hardware Error\]: Machine check: ' }
+    where: { message: ['^mce: \[Hardware Error\]: Machine check: ', '^Kernel panic - not syncing: Fatal machine check'] }
     part: node/cpu
     clear: [{ quiet: 24h }]
     advice: "Look."
@@ -190,11 +190,11 @@ fn events_wait_for_their_block_and_no_longer() {
     assert!(log.blocks.waits(t0.plus(second / 2)));
     assert!(!log.blocks.waits(t0.plus(second)));
     log.end();
-    // Cut off: the socket is not known.
+    // Cut off: neither the socket is known nor whether this maker counts.
     assert_eq!(
         log.given(),
         [
-            "decoded cpu/channel/cpu12-bank13-ch0 2 open",
+            "decoded cpu/channel/cpu12-bank13-ch0 1 open",
             "text cpu/cpu12 0 evidence"
         ]
     );
@@ -214,6 +214,94 @@ fn what_an_edac_driver_tells_with_its_dimm_is_left_to_it() {
 }
 
 #[test]
+fn an_edac_line_that_a_pattern_takes_counts_in_place_of_its_block() {
+    const DRIVER: &str = r#"
+  - name: dimm
+    summary: "{dimm}"
+    severity: error
+    source: kmsg
+    where: { message: '^EDAC MC\d+: \d+ UE on (?<dimm>[\w#]+) ' }
+    part: "dimm/{dimm}"
+    clear: [{ quiet: 24h }]
+    advice: "Look."
+    examples:
+      - line: "EDAC MC1: 1 UE on mc#1csrow#1channel#6 (csrow:1)"
+        gives: { part: "dimm/mc#1csrow#1channel#6" }
+      - line: "EDAC MC: no"
+        gives: nothing
+"#;
+    let mut log = Log::new(set(&format!(
+        "{TEXT}{}{}",
+        DRIVER.trim_start_matches('\n'),
+        DECODED.trim_start_matches('\n')
+    )));
+    log.print(
+        "[Hardware Error]: CPU:2 (17:31:0) MC18_STATUS[Over|-|-|AddrV|-|-|SyndV|UECC|Deferred|-|-]: 0xd42030000000011b
+        [Hardware Error]: IPID: 0x0000009600650f00, Syndrome: 0x000000400a800101
+        EDAC MC1: 1 UE on mc#1csrow#1channel#6 (csrow:1 channel:6)
+        [Hardware Error]: cache level: L3/GEN, tx: GEN, mem-tx: RD",
+    );
+    assert_eq!(
+        log.given(),
+        ["dimm dimm/mc#1csrow#1channel#6 1 open", "text cpu/cpu2 0 evidence"]
+    );
+}
+
+#[test]
+fn the_grade_before_a_block_is_evidence_like_its_lines() {
+    const GRADE: &str = r#"
+  - name: grade
+    summary: "Fatal"
+    severity: error
+    source: kmsg
+    where: { message: '^\[Hardware Error\]: System Fatal error' }
+    part: node/cpu
+    clear: [{ quiet: 24h }]
+    advice: "Look."
+    examples:
+      - line: "[Hardware Error]: System Fatal error."
+        gives: { part: node/cpu }
+      - line: "[Hardware Error]: no"
+        gives: nothing
+"#;
+    let patterns = || {
+        set(&format!(
+            "{TEXT}{}{}",
+            GRADE.trim_start_matches('\n'),
+            DECODED.trim_start_matches('\n')
+        ))
+    };
+    const LINE: &str = "[Hardware Error]: System Fatal error.";
+    let mut log = Log::new(patterns());
+    log.line(LINE, false, None);
+    assert!(log.blocks.is_open() && log.given().is_empty(), "it waits");
+    log.print(
+        "[Hardware Error]: CPU:2 (17:31:0) MC18_STATUS[-|UE|MiscV|AddrV|PCC|-|SyndV|UECC|-|-|-]: 0xbe2020000000011b
+        [Hardware Error]: IPID: 0x0000009600550f00, Syndrome: 0x0000000010001103
+        [Hardware Error]: cache level: L3/GEN, tx: GEN, mem-tx: RD",
+    );
+    assert_eq!(
+        log.given(),
+        [
+            "decoded cpu/channel/cpu2-umc5 1 open",
+            "grade node/cpu 0 evidence",
+            "text cpu/cpu2 0 evidence"
+        ]
+    );
+    // Without its block it is all there is.
+    for other in ["eth0: link is up", ""] {
+        let mut log = Log::new(patterns());
+        log.line(LINE, false, None);
+        match other {
+            "" => log.end(),
+            other => log.line(other, false, None),
+        }
+        assert!(!log.blocks.is_open());
+        assert_eq!(log.given(), ["grade node/cpu 1 open"], "{other}");
+    }
+}
+
+#[test]
 fn the_reason_after_a_block_that_was_told_is_evidence() {
     const REASON: &str =
         "mce: [Hardware Error]: Machine check: Processor context corrupt";
@@ -221,6 +309,8 @@ fn the_reason_after_a_block_that_was_told_is_evidence() {
     let mut log = Log::new(both());
     log.print(&fatal);
     log.print(REASON);
+    assert_eq!(log.given().last().unwrap(), "reason node/cpu 0 evidence");
+    log.print("Kernel panic - not syncing: Fatal machine check");
     assert_eq!(log.given().last().unwrap(), "reason node/cpu 0 evidence");
     // Alone it is all that is known.
     let mut log = Log::new(both());
@@ -251,7 +341,7 @@ fn user_space_completes_no_block_of_the_kernels() {
     log.line(lines[3], true, None);
     log.end();
     let first = &log.given()[0];
-    assert_eq!(first, "decoded cpu/channel/cpu12-bank13-ch0 2 open");
+    assert_eq!(first, "decoded cpu/channel/cpu12-bank13-ch0 1 open");
 }
 
 #[test]

@@ -330,7 +330,8 @@ SOCKET 0 APIC 0 microcode 1
                 _ => None,
             })
             .collect();
-        assert_eq!(opened, ["mce-uncorrected", "cpu-mce-panic"]);
+        // The line of the panic itself is evidence of it.
+        assert_eq!(opened, ["mce-uncorrected"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::decode::mce::{Decoded, Model, Registers, Vendor};
 pub struct Given {
     name: Name,
     value: Value,
+    /// The bank that the name told: `MC13_STATUS`.
+    bank: Option<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,8 +154,13 @@ fn of_name(
 /// The name or the value is none.
 pub fn given(text: &str) -> Result<Given, String> {
     let Some((name, value)) = text.split_once('=') else {
-        return parse(Name::Status, text).map_err(|_| {
-            format!("`{text}` is neither NAME=VALUE nor a status")
+        return parse(Name::Status, text).map_err(|why| {
+            match why.contains("cut off") {
+                true => why,
+                false => {
+                    format!("`{text}` is neither NAME=VALUE nor a status")
+                }
+            }
         });
     };
     let plain = name.trim().to_ascii_lowercase();
@@ -174,8 +181,20 @@ pub fn given(text: &str) -> Result<Given, String> {
             names.join(", ")
         )
     })?;
-    parse(name, value)
+    let mut given = parse(name, value)?;
+    let bank = short.strip_prefix("mc").and_then(|rest| rest.split_once('_'));
+    let bank = bank.filter(|(digits, _)| digits_of(digits, 10).is_some());
+    if let Some((digits, _)) = bank {
+        let bank = digits.parse();
+        let bank = bank.map_err(|_| format!("there is no bank {digits}"))?;
+        given.bank = Some(bank);
+    }
+    Ok(given)
 }
+
+/// So many digits of a status are rather the rest of one whose first digits,
+/// which say the most, were lost in pasting.
+const CUT_OFF: std::ops::RangeInclusive<usize> = 9..=15;
 
 fn parse(name: Name, text: &str) -> Result<Given, String> {
     let text = text.trim();
@@ -186,7 +205,8 @@ fn parse(name: Name, text: &str) -> Result<Given, String> {
                 "`{text}` is no maker: intel, amd, hygon, zhaoxin or centaur"
             )
         })?;
-        return Ok(Given { name, value: Value::Vendor(vendor) });
+        let value = Value::Vendor(vendor);
+        return Ok(Given { name, value, bank: None });
     }
     let decimal = matches!(
         name,
@@ -205,6 +225,13 @@ fn parse(name: Name, text: &str) -> Result<Given, String> {
         None => digits_of(text, 16),
     };
     let number = number.ok_or_else(|| format!("`{text}` is no number"))?;
+    let digits = hex.unwrap_or(text).len();
+    if name == Name::Status && CUT_OFF.contains(&digits) {
+        return Err(format!(
+            "`{text}` has {digits} of 16 digits: was it cut off? If not, \
+             write its leading zeros"
+        ));
+    }
     let most = match name {
         Name::Bank | Name::Family | Name::Model => u64::from(u8::MAX),
         Name::Stepping => 15,
@@ -216,7 +243,7 @@ fn parse(name: Name, text: &str) -> Result<Given, String> {
     if number > most {
         return Err(format!("{text} is more than 0x{most:x}"));
     }
-    Ok(Given { name, value: Value::Number(number) })
+    Ok(Given { name, value: Value::Number(number), bank: None })
 }
 
 fn digits_of(digits: &str, radix: u32) -> Option<u64> {
@@ -242,9 +269,15 @@ fn vendor(word: &str) -> Option<Vendor> {
 pub fn of(words: &[Given], flags: &Flags) -> anyhow::Result<Option<Registers>> {
     let mut registers = Registers::default();
     let (mut family, mut model, mut stepping) = (None, None, 0);
-    let (mut any, mut status) = (false, false);
-    for Given { name, value } in words.iter().chain(flags.all()) {
+    let (mut any, mut status, mut named) = (false, false, None);
+    for Given { name, value, bank } in words.iter().chain(flags.all()) {
         any = true;
+        if let Some(bank) = bank {
+            if named.is_some_and(|other| other != *bank) {
+                anyhow::bail!("these are registers of different banks");
+            }
+            named = Some(*bank);
+        }
         let number = match value {
             Value::Vendor(vendor) => {
                 registers.vendor = Some(*vendor);
@@ -281,6 +314,10 @@ pub fn of(words: &[Given], flags: &Flags) -> anyhow::Result<Option<Registers>> {
     if !status {
         anyhow::bail!("MCi_STATUS is missing: give it as status=0x…");
     }
+    if named.is_some_and(|named| registers.bank.is_some_and(|b| b != named)) {
+        anyhow::bail!("a register's name tells another bank than bank=");
+    }
+    registers.bank = registers.bank.or(named);
     match (family, model) {
         (Some(family), Some(model)) => {
             let model = Model { family, model, stepping };
@@ -394,6 +431,9 @@ mod tests {
         assert_eq!(one("MCG_CAP=0xc14").unwrap().mcgcap, Some(0xc14));
         assert_eq!(one("bank=13").unwrap().bank, Some(13));
         assert_eq!(one("bank=0x0d").unwrap().bank, Some(13));
+        assert_eq!(one("MC13_ADDR=5").unwrap().bank, Some(13));
+        assert_eq!(one("IA32_MC4_MISC=5").unwrap().bank, Some(4));
+        assert_eq!(one("MCi_MISC=5").unwrap().bank, None);
         assert_eq!(one("addr=1000").unwrap().addr, Some(0x1000));
         assert_eq!(one("vendor=AMD").unwrap().vendor, Some(Vendor::Amd));
     }
@@ -406,6 +446,13 @@ mod tests {
         assert!(one("addr=").unwrap_err().contains("no number"));
         assert!(one("vendor=via").unwrap_err().contains("no maker"));
         assert!(one("hello").unwrap_err().contains("nor a status"));
+        assert!(one("8c0000400001009").unwrap_err().contains("cut off"));
+        let cut = one("status=8c0000400001009").unwrap_err();
+        assert!(cut.contains("15 of 16 digits"), "{cut}");
+        assert!(one("MC300_ADDR=5").unwrap_err().contains("no bank 300"));
+        let of_two = [given("MC5_STATUS=8"), given("MC6_ADDR=8")];
+        let of_two = of(&of_two.map(Result::unwrap), &Flags::default());
+        assert!(of_two.unwrap_err().to_string().contains("different banks"));
         assert!(one("family=6").unwrap_err().contains("go together"));
         let lone = of(&[given("bank=1").unwrap()], &Flags::default());
         assert!(lone.unwrap_err().to_string().contains("is missing"));

@@ -73,7 +73,7 @@ pub struct Processor {
     /// Its maker.
     pub vendor: Vendor,
     /// CPUID(1).EAX.
-    pub cpuid: u32,
+    pub cpuid: Option<u32>,
     /// Unix time.
     pub time: Option<u64>,
     /// The socket.
@@ -87,18 +87,34 @@ pub struct Processor {
 /// No line of a block is longer; the rest is not looked at.
 const LINE_MAX: usize = 512;
 
+/// How a panic says that it is for a machine check (mce_panic).
+const PANICS: [&[u8]; 3] = [
+    b"Kernel panic - not syncing: Fatal machine check",
+    b"Kernel panic - not syncing: Fatal local machine check",
+    b"Kernel panic - not syncing: Machine check",
+];
+
 /// Whether a line may be of a machine check: cheap, and nearly always no.
 pub fn may_be(text: &[u8]) -> bool {
     const BEGINNINGS: [&[u8]; 3] =
         [b"mce: [Hardware", b"[Hardware Error]", b"core: [Hardware"];
-    matches!(text.first(), Some(b'm' | b'[' | b'c'))
-        && BEGINNINGS.iter().any(|beginning| text.starts_with(beginning))
+    let begins = |beginning: &&[u8]| text.starts_with(beginning);
+    matches!(text.first(), Some(b'm' | b'[' | b'c' | b'K'))
+        && (BEGINNINGS.iter().any(begins) || PANICS.iter().any(begins))
+}
+
+/// Whether the line grades the block that follows it (mce_amd.c).
+pub fn is_grade(text: &[u8]) -> bool {
+    parse(text, false) == Some(Line::Grade)
 }
 
 /// Whether the line tells why the kernel stops, after the blocks themselves
-/// (mce_panic).
+/// (mce_panic): the reason, and the panic.
 pub fn is_reason(text: &[u8]) -> bool {
     const REASON: &[u8] = b"[Hardware Error]: Machine check: ";
+    if PANICS.iter().any(|panic| text.starts_with(panic)) {
+        return true;
+    }
     text.strip_prefix(b"mce: ").unwrap_or(text).starts_with(REASON)
 }
 
@@ -218,23 +234,38 @@ fn model_of(text: &str) -> Option<Model> {
 }
 
 /// `PROCESSOR 0:50654 TIME 1589934366 SOCKET 0 APIC 0 microcode 2000065`
+///
+/// A line that was cut off ends within a number, so each counts only if
+/// another word follows. All up to APIC are in every kernel since 2.6.35
+/// (__print_mce); the last two say nothing of the place.
 fn processor(text: &str) -> Option<Processor> {
     let mut words = text.strip_prefix("PROCESSOR ")?.split_whitespace();
     let (vendor, cpuid) = words.next()?.split_once(':')?;
     let mut processor = Processor {
         vendor: Vendor::of(vendor.parse().ok()?),
-        cpuid: u32::from_str_radix(cpuid, 16).ok()?,
+        cpuid: None,
         time: None,
         socket: None,
         apicid: None,
         microcode: None,
     };
+    let cpuid = u32::try_from(number(cpuid)?).ok()?;
+    let (mut time, mut socket) = (None, None);
     while let (Some(key), Some(value)) = (words.next(), words.next()) {
-        let hex = || u32::from_str_radix(value, 16).ok();
+        let hex = || u32::try_from(number(value)?).ok();
         match key {
-            "TIME" => processor.time = value.parse().ok(),
-            "SOCKET" => processor.socket = value.parse().ok(),
-            "APIC" => processor.apicid = hex(),
+            "TIME" => {
+                processor.cpuid = Some(cpuid);
+                time = value.parse().ok();
+            }
+            "SOCKET" => {
+                processor.time = time;
+                socket = value.parse().ok();
+            }
+            "APIC" => {
+                processor.socket = socket;
+                processor.apicid = hex();
+            }
             "microcode" => processor.microcode = hex(),
             _ => {}
         }

@@ -69,6 +69,7 @@ struct Open {
 pub struct Assembler {
     open: Vec<Open>,
     next: BlockId,
+    edac: Option<BlockId>,
 }
 
 impl Assembler {
@@ -111,6 +112,7 @@ impl Assembler {
             Line::Edac => {
                 let id = self.owner(caller, &line, time)?;
                 self.with(id, |open| open.block.edac = true);
+                self.edac = Some(id);
                 // Its own line, with patterns of its own.
                 None
             }
@@ -137,16 +139,22 @@ impl Assembler {
                 self.with(id, |open| {
                     let registers = &mut open.block.registers;
                     registers.vendor = Some(processor.vendor);
-                    registers.cpuid = Some(processor.cpuid);
+                    registers.cpuid = processor.cpuid;
                     registers.time = processor.time;
                     registers.socket = processor.socket;
                     registers.apicid = processor.apicid;
                     registers.microcode = processor.microcode;
                 });
-                self.finish(id, true, out);
+                self.finish(id, processor.apicid.is_some(), out);
                 Some(id)
             }
         }
+    }
+
+    /// The block inside which an EDAC driver's line was just fed; its own
+    /// patterns take that line, so it is none of the block's.
+    pub fn take_edac(&mut self) -> Option<BlockId> {
+        self.edac.take()
     }
 
     /// Finishes the blocks whose next line has not come in time.

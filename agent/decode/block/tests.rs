@@ -169,6 +169,26 @@ fn a_block_that_was_cut_off_gives_what_is_known() {
 }
 
 #[test]
+fn a_processor_line_that_was_cut_off_names_no_processor_and_no_socket() {
+    let lines: Vec<_> = INTEL.lines().map(str::trim_start).collect();
+    let last = lines.iter().rposition(|l| l.contains("PROCESSOR")).unwrap();
+    let whole = lines[last];
+    let cut = |before: &str| {
+        let at = whole.find(before).unwrap() + before.len();
+        let mut all: Vec<_> = lines[..last].iter().map(|l| ("", *l)).collect();
+        all.push(("", &whole[..at]));
+        assemble(&all).remove(0)
+    };
+    let block = cut("PROCESSOR 0:506");
+    assert_eq!((block.whole, block.registers.cpuid), (false, None));
+    assert_eq!(block.registers.vendor, Some(Vendor::Intel));
+    let block = cut("SOCKET ");
+    assert_eq!(block.registers.cpuid, Some(0x50654));
+    let block = cut(" APIC");
+    assert_eq!((block.whole, block.registers.socket), (false, None));
+}
+
+#[test]
 fn the_end_of_a_block_whose_beginning_was_lost_is_of_no_block() {
     let lines: Vec<_> = UMC.lines().map(|l| ("", l.trim_start())).collect();
     assert_eq!(assemble(&lines[2..]), []);

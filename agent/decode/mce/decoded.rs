@@ -63,6 +63,11 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// Whether nobody should act on this record alone.
+    pub fn is_doubtful(&self) -> bool {
+        self.left_over || self.contradicts
+    }
+
     /// The place in words: `socket 0, memory controller 1, channel 2`;
     /// `unknown` where the registers tell none.
     pub fn place_in_words(&self) -> String {
@@ -186,7 +191,9 @@ pub struct Place {
 /// An address in a machine check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Address {
-    /// The value, without what is not part of the address.
+    /// The value, without what is not part of the address. As text in JSON,
+    /// whose numbers are shorter.
+    #[serde(serialize_with = "as_text")]
     pub value: u64,
     /// The lowest bit that is valid; the bits below it are zero.
     pub lsb: u8,
@@ -195,6 +202,13 @@ pub struct Address {
     /// Whether it names a page of the system's memory, and so whether the
     /// kernel can take that page out of use (mce_usable_address).
     pub usable: bool,
+}
+
+fn as_text<S: serde::Serializer>(
+    number: &u64,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("0x{number:x}"))
 }
 
 impl Address {

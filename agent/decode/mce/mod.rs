@@ -23,6 +23,7 @@ pub mod words;
 use bits::{Abilities, CECC, DEFERRED, EN, OVER, PCC, POISON, UC, UECC, VAL};
 pub use decoded::{Address, BankName, Code, Decoded, Kind, Place};
 pub use place::FIRMWARE_BANK;
+use place::is_firmwares;
 pub use registers::{Model, Registers, Vendor};
 use severity::{is_consumed_poison, is_smca};
 pub use words::{Severity, Tracking, Unit};
@@ -30,9 +31,14 @@ pub use words::{Severity, Tracking, Unit};
 /// Says what the registers mean. Any values are fine.
 pub fn decode(registers: &Registers) -> Decoded {
     let status = registers.status;
-    let smca = smca::of(registers);
-    let intel = intel::bank(registers);
-    let mut code = code::code(status, vendor(registers));
+    let firmware = is_firmwares(registers);
+    let smca = smca::of(registers).filter(|_| !firmware);
+    let intel = match firmware {
+        true => intel::Known::default(),
+        false => intel::bank(registers),
+    };
+    let coded = vendor(registers).filter(|_| !firmware);
+    let mut code = code::code(status, coded);
     extend(registers, &mut code);
     let unit = unit(registers, &code);
     if unit == Unit::Memory && smca.is_none() && code.model_text.is_none() {
@@ -102,7 +108,8 @@ fn is_old_amd(registers: &Registers) -> bool {
 
 /// The extended code of AMD's banks, and what it says.
 fn extend(registers: &Registers, code: &mut Code) {
-    if !vendor(registers).is_some_and(Vendor::is_like_amd) {
+    let amd = vendor(registers).is_some_and(Vendor::is_like_amd);
+    if !amd || is_firmwares(registers) {
         return;
     }
     // Before SMCA five bits (mce_amd_init, xec_mask).
@@ -117,6 +124,9 @@ fn extend(registers: &Registers, code: &mut Code) {
 
 /// What kind of thing it is: by the bank where it is known, else by the code.
 fn unit(registers: &Registers, code: &Code) -> Unit {
+    if is_firmwares(registers) {
+        return by_code(code.kind, Unit::Unknown);
+    }
     if is_consumed_poison(registers) {
         return Unit::Memory;
     }
@@ -140,8 +150,11 @@ fn unit(registers: &Registers, code: &Code) -> Unit {
         return Unit::Memory;
     }
     if is_old_amd(registers) && registers.bank == Some(4) && amd {
-        let dram = matches!(code.model, 0x0 | 0x8);
-        return if dram { Unit::Memory } else { Unit::Interconnect };
+        return match code.model {
+            0x0 | 0x8 => Unit::Memory,
+            0x1c..=0x1f => Unit::Cache,
+            _ => Unit::Interconnect,
+        };
     }
     by_code(code.kind, Unit::Unknown)
 }
@@ -167,9 +180,10 @@ fn by_code(kind: Kind, otherwise: Unit) -> Unit {
 
 /// Bits 52:38 count corrected errors where MCG_CAP.CMCI_P says so.
 fn count(registers: &Registers, severity: Severity) -> u64 {
-    let intel = registers.vendor.is_none_or(Vendor::is_like_intel)
-        && vendor(registers) != Some(Vendor::Amd);
-    let counts = intel && Abilities::of(registers).counts;
+    // The same bits are flags on AMD's: without a maker they say nothing.
+    let intel = registers.vendor.is_some_and(Vendor::is_like_intel);
+    let counts =
+        intel && !is_firmwares(registers) && Abilities::of(registers).counts;
     if !counts || severity != Severity::Corrected {
         return 1;
     }

@@ -16,6 +16,22 @@ use super::words::Unit;
 /// (apei_mce_report_mem_error, mce/apei.c: -1 in eight bits).
 pub const FIRMWARE_BANK: u8 = 255;
 
+/// The bank that older kernels gave them (before 4.1 or so), the first that
+/// a machine check was sure to have.
+const OLD_FIRMWARE_BANK: u8 = 1;
+
+/// What firmware's records say in the place of an error code, on processors
+/// of every maker: memory, any channel (apei_mce_report_mem_error).
+const FIRMWARE_CODE: u16 = 0x009f;
+
+/// Whether the kernel made it of a record of the firmware: it has Intel's
+/// code, and CPU 0, whatever the processor and wherever the error.
+pub fn is_firmwares(registers: &Registers) -> bool {
+    let code = registers.status as u16 == FIRMWARE_CODE;
+    registers.bank == Some(FIRMWARE_BANK)
+        || code && registers.bank == Some(OLD_FIRMWARE_BANK)
+}
+
 /// Where it is.
 pub fn place(registers: &Registers, code: &Code, unit: Unit) -> Place {
     let mut place = Place {
@@ -24,7 +40,7 @@ pub fn place(registers: &Registers, code: &Code, unit: Unit) -> Place {
         ppin: registers.ppin.filter(|ppin| *ppin != 0),
         ..Place::default()
     };
-    if registers.bank == Some(FIRMWARE_BANK) {
+    if is_firmwares(registers) {
         // Always CPU 0 and socket 0: they say nothing.
         (place.socket, place.cpu) = (None, None);
         return place;
@@ -57,7 +73,8 @@ fn is_cpus_own(registers: &Registers, code: &Code, unit: Unit) -> bool {
 }
 
 fn amd_place(registers: &Registers, code: &Code, place: &mut Place) {
-    let umc = smca::of(registers).is_some_and(|bank| bank.unit == Unit::Memory);
+    // How the stacks of an accelerator number theirs is not known here.
+    let umc = smca::of(registers).is_some_and(smca::is_dram_controller);
     let Some(ipid) = registers.ipid.filter(|_| umc) else { return };
     place.channel = Some(smca::umc_channel(ipid));
     let synd = registers.synd.filter(|_| registers.status & SYNDV != 0);

@@ -8,6 +8,7 @@ use super::bits::{
     ADDRV, AR, Abilities, DEFERRED, EIPV, EN, MISCV, OVER, PCC, POISON, RIPV,
     S, UC, VAL,
 };
+use super::place::is_firmwares;
 use super::registers::{Registers, Vendor};
 use super::smca;
 use super::words::{Severity, Unit};
@@ -39,6 +40,9 @@ pub fn grade(registers: &Registers) -> Grade {
     if registers.status & VAL == 0 {
         return NOT_VALID;
     }
+    if is_firmwares(registers) {
+        return any(registers);
+    }
     match registers.vendor {
         Some(vendor) if vendor.is_like_amd() => amd(registers),
         Some(vendor) if vendor.is_like_intel() => intel(registers),
@@ -56,13 +60,16 @@ pub fn is_smca(registers: &Registers) -> bool {
 }
 
 /// Whether marked (poisoned) data was used: the unit that says so is not the
-/// one that lost the data, which is memory anywhere in the machine.
+/// one that lost the data, which is memory anywhere in the machine. What
+/// passes an I/O unit may as well be a device's.
 pub fn is_consumed_poison(registers: &Registers) -> bool {
     const USED: u64 = UC | POISON;
-    let memory = |bank: &smca::Bank| bank.unit == Unit::Memory;
+    let others = |bank: &smca::Bank| {
+        matches!(bank.unit, Unit::Memory | Unit::Io | Unit::Controller)
+    };
     is_smca(registers)
         && registers.status & USED == USED
-        && !smca::of(registers).is_some_and(memory)
+        && !smca::of(registers).is_some_and(others)
 }
 
 /// Whether the kernel itself ran; `None` where no one can tell.

@@ -63,7 +63,7 @@ const BANKS: &[Bank] = &[
     ),
     bank((0x2e, 0x04), "MALL", "memory-side cache", Unit::Cache),
     bank((0x96, 0x00), "UMC", "memory controller", Unit::Memory),
-    bank((0x96, 0x01), "UMC", "memory controller (HBM)", Unit::Memory),
+    bank((0x96, 0x01), "UMC_V2", "memory controller (HBM)", Unit::Memory),
     bank((0x05, 0x00), "PB", "parameter block", Unit::Controller),
     bank((0xff, 0x00), "PSP", "platform security processor", Unit::Controller),
     bank((0xff, 0x01), "PSP", "platform security processor", Unit::Controller),
@@ -111,6 +111,12 @@ pub fn umc_channel(ipid: u64) -> u8 {
 /// The chip select row of a DRAM ECC error, in the syndrome's low bits.
 pub fn csrow(synd: u64) -> u8 {
     (synd & 7) as u8
+}
+
+/// Whether it is a controller of DIMMs: others number their channels and
+/// their errors otherwise (SMCA_UMC_V2).
+pub fn is_dram_controller(bank: &Bank) -> bool {
+    (bank.hwid, bank.mca_type) == (0x96, 0)
 }
 
 /// DRAM ECC error, of a memory controller bank.

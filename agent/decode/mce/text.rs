@@ -2,8 +2,8 @@
 
 use super::bits::{Abilities, EN, OVER, PCC, UC, VAL};
 use super::decoded::{BankName, Code, Decoded, Kind, Place};
-use super::place::FIRMWARE_BANK;
-use super::registers::Registers;
+use super::place::is_firmwares;
+use super::registers::{Registers, Vendor};
 use super::severity::{is_consumed_poison, is_smca};
 use super::words::{Level, Operation, Severity, Transaction, Unit};
 
@@ -36,7 +36,7 @@ pub fn summary(
 
 /// What failed.
 pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
-    if is_consumed_poison(registers) {
+    if is_consumed_poison(registers) && !is_firmwares(registers) {
         return "memory error: marked data was used".into();
     }
     let doing = code.operation.map(operation);
@@ -144,7 +144,7 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
          from the firmware",
     );
     note(
-        decoded.left_over,
+        decoded.left_over && is_atoms(registers),
         "Atom processors keep this record of an earlier reset; machines with \
          it run without trouble",
     );
@@ -163,11 +163,11 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
         "the memory controller does not say which channel",
     );
     note(
-        registers.bank == Some(FIRMWARE_BANK),
+        is_firmwares(registers),
         "told by the firmware: its CPU, socket and bank say nothing",
     );
     note(
-        is_consumed_poison(registers),
+        is_consumed_poison(registers) && !is_firmwares(registers),
         "the data was lost elsewhere in memory, before: this CPU only used it",
     );
     note(
@@ -193,8 +193,19 @@ pub fn notes(registers: &Registers, decoded: &Decoded) -> Vec<&'static str> {
 }
 
 /// Atom systems on chip show this internal error at each boot. Without a
-/// model it is not excused.
+/// model it is not excused. And what an Intel processor was not told to
+/// report (EN is 0), and a poll found, is the firmware's or of an earlier
+/// reset: an error that stops or harms this kernel is enabled.
 pub fn is_left_over(registers: &Registers) -> bool {
+    const NOT_ENABLED: u64 = VAL | UC;
+    let intel = registers.vendor.is_some_and(Vendor::is_like_intel);
+    registers.tsc == Some(0)
+        && intel
+        && registers.status & (VAL | UC | EN) == NOT_ENABLED
+        || is_atoms(registers)
+}
+
+fn is_atoms(registers: &Registers) -> bool {
     /// Bay Trail to Gemini Lake (asm/intel-family.h).
     const ATOMS: [u8; 6] = [0x37, 0x4c, 0x4d, 0x5c, 0x5f, 0x7a];
     let atom = registers

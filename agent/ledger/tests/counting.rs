@@ -324,6 +324,25 @@ fn history_opens_without_counting_and_once_for_each_boot_and_text() {
 }
 
 #[test]
+fn a_few_errors_from_before_the_boot_are_within_what_is_tolerated() {
+    let tolerate = tolerate(24, "1d");
+    let mut w = World::new(vec![Pattern { tolerate, ..pattern("ce") }]);
+    let history = |w: &mut World, count: u64| {
+        w.see_with("ce", "dimm/A1", |s| {
+            (s.effect, s.count) = (Effect::History, count);
+            s.text = format!("{count} before the boot");
+        });
+    };
+    history(&mut w, 1);
+    history(&mut w, 24);
+    assert!(w.told().is_empty());
+    assert_eq!(w.phase("ce", "dimm/A1"), None, "and they do not count");
+    history(&mut w, 25);
+    assert_eq!(w.told(), ["opened ce dimm/A1"]);
+    assert!(w.fault("ce", "dimm/A1").since_previous_boot);
+}
+
+#[test]
 fn history_of_an_earlier_boot_is_told_again_after_other_lines() {
     let clear = vec![Proof::Reboot(time("1d"))];
     let mut w = World::new(vec![Pattern { clear, ..pattern("bad") }]);

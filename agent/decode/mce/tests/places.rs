@@ -131,3 +131,72 @@ fn a_cores_watchdog_is_no_cache() {
     assert_eq!((unit, &part[..]), (Unit::Core, "cpu/cpu2"));
     assert!(summary.starts_with("fatal error of a processor core"));
 }
+
+#[test]
+fn what_the_kernel_makes_of_a_firmwares_record_is_memory_on_any_processor() {
+    const RECORD: u64 = 0x9c00_0000_0000_009f;
+    let amd = Registers {
+        vendor: Some(Vendor::Amd),
+        cpuid: Some(0xa1_0f11),
+        cpu: Some(0),
+        socket: Some(0),
+        bank: Some(255),
+        addr: Some(0x7_1234_5000),
+        status: RECORD,
+        ..Registers::default()
+    };
+    // Older kernels give it the number of a bank that every processor has.
+    let old = Registers { bank: Some(1), ..of_model(0x50654, 1, RECORD) };
+    let old = Registers { socket: Some(0), cpu: Some(0), ..old };
+    for registers in [&amd, &old] {
+        let got = decode(registers);
+        assert_eq!(got.unit, Unit::Memory);
+        assert_eq!(got.parts, ["memory/system"]);
+        assert_eq!(got.bank, None);
+        assert_eq!(got.severity, Severity::Corrected);
+        let lost = Registers { status: RECORD | 1 << 61, ..registers.clone() };
+        assert_eq!(decode(&lost).severity, Severity::Uncorrected);
+        let fatal = RECORD | 1 << 61 | 1 << 57;
+        let fatal = Registers { status: fatal, ..registers.clone() };
+        assert_eq!(decode(&fatal).severity, Severity::Fatal);
+    }
+}
+
+#[test]
+fn the_memory_stacks_of_an_accelerator_are_no_channels_of_dimms() {
+    let hbm = smca(0x0001_0096_0019_2f00, 0x9c20_4000_0003_011b);
+    let hbm = Registers { socket: Some(1), ..hbm };
+    let got = decode(&hbm);
+    assert_eq!(got.parts, ["memory/socket1", "memory/system"]);
+    assert_eq!(got.code.model_text, None);
+}
+
+#[test]
+fn a_count_is_read_only_where_the_maker_is_known() {
+    let nobody =
+        Registers { status: 0x9c20_4000_0000_011b, ..Registers::default() };
+    assert_eq!(decode(&nobody).count, 1);
+}
+
+#[test]
+fn poison_that_passes_an_io_unit_is_no_dimm() {
+    // Turin's NBIO, PCIe error, uncorrected and poisoned.
+    let nbio = smca(0x0000_0018_1343_0400, 0xbe20_0800_0001_0e0b);
+    let got = decode(&Registers { socket: Some(0), ..nbio });
+    assert_eq!(got.unit, Unit::Io);
+    assert_eq!(got.parts[0], "cpu/socket0");
+    // A core that uses marked data names no part of its own.
+    let core = smca(0x0010_00b0_0000_0000, 0xbc00_0800_0000_0135);
+    assert_eq!(decode(&core).parts, ["memory/system"]);
+}
+
+#[test]
+fn the_old_north_bridge_tells_of_the_l3_too() {
+    let l3 = Registers {
+        vendor: Some(Vendor::Amd),
+        cpuid: Some(0x100f42),
+        bank: Some(4),
+        ..intel(0xbe00_0000_001c_017b)
+    };
+    assert_eq!(decode(&l3).unit, Unit::Cache);
+}
