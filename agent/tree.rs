@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::parts::serials;
@@ -19,20 +19,65 @@ const TEXT_MAX: usize = 4096;
 /// The most entries of one directory that are looked at.
 const ENTRIES_MAX: usize = 16 * 1024;
 
-/// What is being read, for whoever waits.
+/// So many files that refuse are told apart; the first one is shown.
+const REFUSED_MAX: usize = 64;
+
+/// What is being read, for whoever waits, and what could not be.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Mutex<PathBuf>>);
+pub struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    path: PathBuf,
+    refused: Vec<(PathBuf, String)>,
+}
 
 impl Progress {
     /// The file or directory that is being read, or was last.
     pub fn path(&self) -> PathBuf {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().path.clone()
+    }
+
+    /// What is there and could not be read, for whatever reason of the
+    /// device's: each path and why.
+    pub fn refusals(&self) -> Vec<(PathBuf, String)> {
+        self.state().refused.clone()
+    }
+
+    /// The same as a fragment; `None` if all that is there could be read.
+    pub fn refused(&self) -> Option<String> {
+        let state = self.state();
+        let (path, why) = state.refused.first()?;
+        let first = format!("failed to read {}: {why}", path.display());
+        Some(match state.refused.len() - 1 {
+            0 => first,
+            more => format!("{first}; and {more} more"),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn at(&self, path: &Path) {
-        path.clone_into(
-            &mut self.0.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        path.clone_into(&mut self.state().path);
+    }
+
+    /// Notes an error that is the device's: a driver that gets no answer
+    /// (EIO, EREMOTEIO), or none in time. What is not there, not supported or
+    /// not allowed tells nothing of it.
+    fn note(&self, path: &str, error: &io::Error) {
+        use nix::libc::{EIO, EREMOTEIO, ETIMEDOUT};
+        let code = error.raw_os_error();
+        if ![EIO, EREMOTEIO, ETIMEDOUT].map(Some).contains(&code) {
+            return;
+        }
+        let mut state = self.state();
+        let path = Path::new("/").join(path.trim_start_matches('/'));
+        let known = state.refused.iter().any(|(other, _)| *other == path);
+        if !known && state.refused.len() < REFUSED_MAX {
+            state.refused.push((path, error.to_string()));
+        }
     }
 }
 
@@ -73,6 +118,22 @@ impl Tree {
     /// # Errors
     /// It can't be read.
     pub fn text(&self, path: &str) -> io::Result<String> {
+        self.noted(path, self.read_text(path))
+    }
+
+    fn noted<T>(&self, path: &str, read: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &read {
+            self.progress.note(path, error);
+        }
+        read
+    }
+
+    /// What of the tree could not be read.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    fn read_text(&self, path: &str) -> io::Result<String> {
         let mut buffer = [0; TEXT_MAX];
         let mut file = self.open(path)?;
         let mut length = 0;
@@ -99,7 +160,10 @@ impl Tree {
     /// It can't be read.
     pub fn bytes(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.open(path)?.take(most).read_to_end(&mut bytes)?;
+        let read = self
+            .open(path)
+            .and_then(|file| file.take(most).read_to_end(&mut bytes));
+        self.noted(path, read)?;
         Ok(bytes)
     }
 
@@ -129,6 +193,10 @@ impl Tree {
     /// # Errors
     /// It can't be read.
     pub fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        self.noted(path, self.list(path))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(self.at(path))?.take(ENTRIES_MAX) {
             if let Some(name) = entry?.file_name().to_str() {

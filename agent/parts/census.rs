@@ -82,6 +82,7 @@ impl Census {
         let mut present = unique(reading.parts);
         self.keep_places(&mut present);
         self.keep_numbers(&mut present);
+        self.keep_identities(&mut present, self.boot == *boot);
         if unread.contains_key(&Realm::Bmc)
             && self.parts().any(is_supply_of_bmc)
         {
@@ -95,6 +96,15 @@ impl Census {
             // They can't change while the machine runs.
             let why = "the firmware's tables are not there any more";
             unread.entry(Realm::Smbios).or_insert_with(|| why.into());
+        }
+        let is_of_edac = |part: &Part| part.realm == Realm::Edac;
+        if self.boot == *boot
+            && self.parts().any(is_of_edac)
+            && !present.iter().any(is_of_edac)
+        {
+            // Modules do not all vanish at once, drivers do.
+            let why = "no memory controller is known to EDAC any more";
+            unread.entry(Realm::Edac).or_insert_with(|| why.into());
         }
         self.remember(&mut present, &unread, &mut next);
         let looks = next.looks;
@@ -228,6 +238,22 @@ impl Census {
         }
     }
 
+    /// A part whose number can't be read now is the one that was there: what
+    /// can't be asked is not another.
+    fn keep_identities(&self, present: &mut [Part], same_boot: bool) {
+        let numberless = |part: &&mut Part| part.number().is_none();
+        for part in present.iter_mut().filter(numberless) {
+            let before = self
+                .get(&part.name)
+                .filter(|before| same_boot && is_same_spot(before, part));
+            if let Some(before) = before {
+                part.serial.clone_from(&before.serial);
+                part.wwn.clone_from(&before.wwn);
+                part.model = before.model.clone().or(part.model.take());
+            }
+        }
+    }
+
     /// The part that is now in `place`, if it is another than `number`.
     fn taker(&self, place: Option<&str>, number: &str) -> Option<&Part> {
         let mut here = self
@@ -271,7 +297,15 @@ impl Census {
                 && part.presence == Presence::Gone
                 && place.is_some()
                 && taken(present, place, &number);
-            if is_taken || (!same_boot && !part.is_counted()) {
+            // It had none when it was first seen, and could not be asked.
+            let is_known_now = number.is_empty()
+                && same_boot
+                && present.iter().any(|now| {
+                    now.number().is_some()
+                        && now.name == part.name
+                        && is_same_spot(now, &part)
+                });
+            if is_taken || is_known_now || (!same_boot && !part.is_counted()) {
                 continue;
             }
             if !same_boot && part.presence != Presence::Present {
@@ -346,6 +380,14 @@ impl Census {
 
 fn is_of_tables(part: &Part) -> bool {
     part.realm == Realm::Smbios && part.name.kind() == "dimm"
+}
+
+/// Whether two parts hang in the same place.
+fn is_same_spot(one: &Part, other: &Part) -> bool {
+    one.realm == other.realm
+        && one.port == other.port
+        && one.address == other.address
+        && one.hardware == other.hardware
 }
 
 fn is_present(part: &Part) -> bool {

@@ -9,6 +9,8 @@ mod nvme;
 mod pci;
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::census::Reading;
 use super::ids::PartId;
@@ -53,7 +55,27 @@ pub fn look(tree: &Tree, labels: &Labels) -> Reading {
     nvme::read(&look, &mut functions, &mut reading);
     block::read(&look, &mut functions, &mut reading);
     reading.parts.extend(functions.into_values());
+    for (path, why) in tree.progress().refusals() {
+        let realm = realm(&path);
+        let why = format!("{}: {why}", path.display());
+        reading.unread.entry(realm).or_insert(why);
+    }
     reading
+}
+
+/// Whose parts a file tells of.
+fn realm(path: &Path) -> Realm {
+    let has = |word: &str| {
+        path.components().any(|c| c.as_os_str().as_bytes() == word.as_bytes())
+    };
+    match () {
+        () if has("dmi") => Realm::Smbios,
+        () if has("edac") => Realm::Edac,
+        () if has("cpu") || has("cpuinfo") => Realm::Cpu,
+        () if has("nvme") || has("nvme-subsystem") => Realm::Nvme,
+        () if has("pci") || has("net") || has("scsi_host") => Realm::Pci,
+        () => Realm::Block,
+    }
 }
 
 /// Reads the firmware's tables. A machine without them (a board with a

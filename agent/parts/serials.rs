@@ -77,12 +77,16 @@ pub fn tidy(text: &str) -> Option<String> {
         if word.is_empty() {
             continue;
         }
+        // A blank at the end would be one too many.
+        if out.len() + 1 >= TEXT_MAX {
+            return Some(out);
+        }
         if !out.is_empty() {
             out.push(' ');
         }
         for c in word.chars() {
             if out.len() + c.len_utf8() > TEXT_MAX {
-                return Some(out);
+                return Some(out.trim_end().to_owned());
             }
             // What is no text was a broken table.
             out.push(if c == char::REPLACEMENT_CHARACTER { '?' } else { c });
@@ -189,5 +193,15 @@ mod tests {
         let text = format!("\u{1b}[2J{}", "é".repeat(500));
         let tidy = tidy(&text).unwrap();
         assert!(tidy.len() <= TEXT_MAX && !tidy.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_text_that_is_full_at_the_end_of_a_word_gets_no_blank() {
+        for length in TEXT_MAX - 2..=TEXT_MAX {
+            let word = "x".repeat(length);
+            let tidy = tidy(&format!("{word} y")).unwrap();
+            assert!(tidy.len() <= TEXT_MAX, "{length}");
+            assert_eq!(tidy.trim_end(), tidy, "{length}");
+        }
     }
 }

@@ -221,6 +221,10 @@ fn processor(s: &Structure<'_>) -> Option<Processor> {
 /// Type 17: size 0 is an empty slot, 7FFFh says that the size stands in the
 /// extended field, FFFFh that it is not known; bit 15 set counts KiB.
 fn memory(s: &Structure<'_>) -> Option<Memory> {
+    // ROM and flash, which firmware lists too, are no modules.
+    if s.byte(0x12).is_some_and(|kind| (0x08..=0x0c).contains(&kind)) {
+        return None;
+    }
     let mib = match s.word(0x0c)? {
         0 => return None,
         0xffff => None,

@@ -138,11 +138,21 @@ pub fn run(
         let root = options.root.clone();
         let known = Known(tally.counting());
         let question = move |progress: Progress| {
-            (kind.look)(&Tree::new(&root, progress), &known)
+            let tree = Tree::new(&root, progress.clone());
+            ((kind.look)(&tree, &known), progress.refused())
         };
         let look = match probe.ask(PATIENCE, question) {
-            Ok(Ok(look)) => Some(look),
-            Ok(Err(absent)) => return Ok(End::Absent(absent)),
+            Ok((Ok(mut look), refused)) => {
+                if look.failed.is_empty() {
+                    look.failed.extend(refused);
+                }
+                Some(look)
+            }
+            Ok((Err(_), Some(refused))) => {
+                context.tell(&id, Health::Down(refused))?;
+                None
+            }
+            Ok((Err(absent), None)) => return Ok(End::Absent(absent)),
             Err(hangs) => {
                 context.tell(&id, Health::Down(hangs))?;
                 None

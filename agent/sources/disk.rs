@@ -51,15 +51,21 @@ pub fn run(options: &Poll, context: &mut Context) -> Result<End, Failure> {
     let mut anew = false;
     loop {
         let root = options.root.clone();
-        let question = move |p: Progress| disks(&Tree::new(&root, p));
+        let question = move |p: Progress| {
+            (disks(&Tree::new(&root, p.clone())), p.refused())
+        };
         match list.ask(PATIENCE, question) {
-            Ok(Ok(disks)) => {
+            Ok((Ok(disks), refused)) => {
                 probes.retain(|disk, _| disks.contains(disk));
                 for disk in disks {
                     probes.entry(disk).or_default();
                 }
-                context.up(&id)?;
                 let mut seen = look(options, &mut probes);
+                let of_one = |(reading, _): &(Option<Reading>, Fields)| {
+                    reading.as_ref().and_then(|r| r.refused.clone())
+                };
+                let refused = refused.or_else(|| seen.iter().find_map(of_one));
+                context.tell(&id, refused.map_or(Health::Up, Health::Down))?;
                 let now = clock::now().wall;
                 for (reading, fields) in &mut seen {
                     kept.amend(reading.as_ref(), fields, now);
@@ -70,7 +76,10 @@ pub fn run(options: &Poll, context: &mut Context) -> Result<End, Failure> {
                 let turn = Turn { source: Source::Disk, id: &id, now, anew };
                 turn.tell(&seen, position, &mut told, context)?;
             }
-            Ok(Err(absent)) => return Ok(End::Absent(absent)),
+            Ok((Err(_), Some(refused))) => {
+                context.tell(&id, Health::Down(refused))?;
+            }
+            Ok((Err(absent), None)) => return Ok(End::Absent(absent)),
             Err(hangs) => context.tell(&id, Health::Down(hangs))?,
         }
         if context.once {
@@ -106,11 +115,23 @@ fn look(
                 Some(false) | None => Duration::ZERO,
             };
             let reading = probe.answer(left).ok();
-            let fields = fields(disk, reading.as_ref());
-            seen.push((reading, fields));
+            seen.push(((*disk).clone(), reading));
         }
     }
-    seen
+    // A number that two of them have is none.
+    let number =
+        |(_, r): &(Disk, Option<Reading>)| r.as_ref()?.known_by.clone();
+    let all: Vec<Option<String>> = seen.iter().map(number).collect();
+    let mut told = Vec::new();
+    for (disk, mut reading) in seen {
+        if let Some(reading) = &mut reading {
+            let same = all.iter().filter(|n| **n == reading.known_by).count();
+            reading.known_by = reading.known_by.take().filter(|_| same == 1);
+        }
+        let fields = fields(&disk, reading.as_ref());
+        told.push((reading, fields));
+    }
+    told
 }
 
 /// What is told of one disk.
@@ -121,6 +142,8 @@ fn fields(disk: &Disk, reading: Option<&Reading>) -> Fields {
         ("answers", Owned::Flag(reading.is_some())),
     ];
     let Some(reading) = reading else { return fields };
+    let identity = reading.known_by.clone();
+    fields.extend(identity.map(|own| ("identity", Owned::Text(own))));
     fields.push(("state", Owned::Word(reading.state)));
     fields.push(("attachment", Owned::Word(reading.attachment)));
     let number = |n: u64| Owned::Number(n as f64);
@@ -315,6 +338,8 @@ mod tests {
                 capacity: Some(capacity),
                 io_errors: Some(errors),
                 health: None,
+                refused: None,
+                known_by: None,
             };
             let mut fields = Fields::new();
             kept.amend(Some(&reading), &mut fields, at(s));

@@ -44,17 +44,25 @@ pub fn run(
         let path = wakes.map(|path| options.root.join(path));
         let file = path.and_then(|path| File::open(path).ok());
         let root = options.root.clone();
-        let question =
-            move |progress: Progress| look(&Tree::new(&root, progress));
+        let question = move |progress: Progress| {
+            let seen = look(&Tree::new(&root, progress.clone()));
+            (seen, progress.refused())
+        };
         match probe.ask(PATIENCE, question) {
-            Ok(Ok(mut seen)) => {
-                context.up(&id)?;
+            Ok((Ok(mut seen), refused)) => {
+                // Sensors that are not wired refuse for ever: hwmon tells of
+                // each that it has no value.
+                let refused = refused.filter(|_| source != Source::Hwmon);
+                context.tell(&id, refused.map_or(Health::Up, Health::Down))?;
                 let now = clock::now().wall;
                 let position = amend(&mut seen, now);
                 let turn = Turn { source, id: &id, now, anew };
                 turn.tell(&seen, position, &mut told, context)?;
             }
-            Ok(Err(absent)) => return Ok(End::Absent(absent)),
+            Ok((Err(_), Some(refused))) => {
+                context.tell(&id, Health::Down(refused))?;
+            }
+            Ok((Err(absent), None)) => return Ok(End::Absent(absent)),
             Err(hangs) => context.tell(&id, Health::Down(hangs))?,
         }
         if context.once {

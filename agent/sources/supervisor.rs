@@ -25,6 +25,10 @@ const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// package installed), and nobody should have to restart the agent for it.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
+/// How often it is looked whether what can't exist here does by now: drivers
+/// are loaded, and loaded anew. A look costs some microseconds.
+const ABSENT: Duration = Duration::from_secs(30);
+
 /// A source that ran for so long before it failed starts anew with the
 /// shortest pause.
 const SETTLED: Duration = Duration::from_secs(600);
@@ -250,7 +254,7 @@ fn supervise(setup: &Setup, mut context: Context) {
         let health = match result {
             Ok(End::Stopped) => return,
             Ok(End::Absent(why)) => {
-                backoff = BACKOFF_MAX;
+                backoff = ABSENT;
                 Health::Absent(why)
             }
             Err(Failure(why)) => {

@@ -2,6 +2,8 @@
 //! modules, NVMe drives in slots, SAS disks in an enclosure, network
 //! functions and accelerators, made from a description that a test changes.
 
+mod health;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,34 @@ impl Server {
         }
     }
 
+    /// Two sockets, 32 modules, 24 NVMe drives, and the rest as above.
+    pub fn largest() -> Server {
+        let mut server = Server::large();
+        server.dimms = (0..32)
+            .map(|n| {
+                let (cpu, slot) = (n / 16 + 1, n % 16 / 8 + 1);
+                let channel = (b'A' + n as u8 % 8) as char;
+                Dimm {
+                    slot: format!("P{cpu}-DIMM{channel}{slot}"),
+                    bank: format!(
+                        "P{}_Node0_Channel{}_Dimm{}",
+                        cpu - 1,
+                        n % 8,
+                        slot - 1
+                    ),
+                    serial: format!("36A1B2{:02X}", 0x40 + n),
+                }
+            })
+            .collect();
+        server.nvme = (0..24)
+            .map(|n| Unit {
+                place: format!("{}", n + 1),
+                serial: format!("S64GNE0R7{n:02}1"),
+            })
+            .collect();
+        server
+    }
+
     /// Writes the tree below `root`, in place of what was there.
     pub fn write(&self, root: &Path) {
         for old in ["sys", "proc"] {
@@ -88,6 +118,13 @@ impl Server {
         self.network(&tree);
         accelerators(&tree);
         volume(&tree);
+    }
+
+    /// The same, with all that tells how it is: a tree of some thousand
+    /// files.
+    pub fn write_with_health(&self, root: &Path) {
+        self.write(root);
+        self.health(&Writer { root: root.to_owned() });
     }
 
     fn firmware(&self, tree: &Writer) {
@@ -141,7 +178,7 @@ impl Server {
     fn memory_controllers(&self, tree: &Writer) {
         for (n, dimm) in self.dimms.iter().enumerate() {
             let dir =
-                format!("sys/devices/system/edac/mc/mc{}/dimm{}", n / 8, n % 8);
+                format!("sys/devices/system/edac/{}", self.controller_of(n));
             // As ghes_edac labels them: bank and slot.
             let label = format!("{} {}", dimm.bank, dimm.slot);
             tree.text(&format!("{dir}/dimm_label"), &label);

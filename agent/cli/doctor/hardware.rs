@@ -32,7 +32,7 @@ fn counters(
     let look = match ask(root, move |tree| look(tree, &none)) {
         Ok(Ok(look)) => look,
         Ok(Err(absent)) => return Check::ok(name, format!("absent: {absent}")),
-        Err(hangs) => return unreadable(name, hangs),
+        Err(why) => return unreadable(name, why),
     };
     if let Some(first) = look.failed.first() {
         return unreadable(name, first.clone());
@@ -54,7 +54,7 @@ fn states(
     match ask(root, look) {
         Ok(Ok(seen)) => Check::ok(name, format!("{} thing(s)", seen.len())),
         Ok(Err(absent)) => Check::ok(name, format!("absent: {absent}")),
-        Err(hangs) => unreadable(name, hangs),
+        Err(why) => unreadable(name, why),
     }
 }
 
@@ -70,17 +70,21 @@ fn disks(root: &Path) -> Check {
              the devices",
         ),
         Ok(Err(absent)) => Check::ok(name, format!("absent: {absent}")),
-        Err(hangs) => unreadable(name, hangs),
+        Err(why) => unreadable(name, why),
     }
 }
 
+/// Asks; an error says what hangs, or what is there and could not be read.
 fn ask<T: Send + 'static>(
     root: &Path,
     look: impl FnOnce(&Tree) -> T + Send + 'static,
 ) -> Result<T, String> {
     let root = root.to_owned();
-    let question = move |progress: Progress| look(&Tree::new(&root, progress));
-    Probe::default().ask(PATIENCE, question)
+    let question = move |progress: Progress| {
+        let seen = look(&Tree::new(&root, progress.clone()));
+        progress.refused().map_or(Ok(seen), Err)
+    };
+    Probe::default().ask(PATIENCE, question)?
 }
 
 fn unreadable(name: &'static str, why: String) -> Check {

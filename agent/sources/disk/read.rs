@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::nvme_log::{self, Health};
 use crate::devices;
+use crate::parts::serials;
 use crate::tree::Tree;
 
 /// More disks than any machine has.
@@ -53,6 +54,10 @@ pub struct Reading {
     pub io_errors: Option<u64>,
     /// Its own health log.
     pub health: Option<Health>,
+    /// What the census knows it by, after the kind.
+    pub known_by: Option<String>,
+    /// What of it is there and could not be read, and why.
+    pub refused: Option<String>,
 }
 
 /// All disks.
@@ -85,10 +90,11 @@ pub fn disks(tree: &Tree) -> Result<BTreeSet<Disk>, String> {
 
 /// Reads a disk; may hang as long as the disk does.
 pub fn read(tree: &Tree, disk: &Disk) -> Reading {
-    match disk.bus {
+    let reading = match disk.bus {
         Bus::Nvme => nvme(tree, &disk.name),
         Bus::Scsi => scsi(tree, &disk.name),
-    }
+    };
+    Reading { refused: tree.progress().refused(), ..reading }
 }
 
 fn text(tree: &Tree, path: &str) -> Option<String> {
@@ -117,6 +123,10 @@ fn nvme(tree: &Tree, name: &str) -> Reading {
     // A controller that the kernel recovers must not be asked anything.
     let health = (state == "live").then(|| health(tree, name)).flatten();
     Reading {
+        known_by: identity
+            .as_deref()
+            .and_then(serials::serial)
+            .map(|number| format!("sn:{number}")),
         identity: identity.unwrap_or_else(|| name.to_owned()),
         model,
         state,
@@ -128,6 +138,7 @@ fn nvme(tree: &Tree, name: &str) -> Reading {
         capacity,
         io_errors: None,
         health,
+        refused: None,
     }
 }
 
@@ -160,7 +171,14 @@ fn scsi(tree: &Tree, name: &str) -> Reading {
     let path = tree.real(&at("device")).unwrap_or_default();
     let vendor = text(tree, &at("device/vendor")).unwrap_or_default();
     let identity = text(tree, &at("device/wwid"));
+    // The other forms are made of model and serial number.
+    let wwn = identity
+        .as_deref()
+        .filter(|wwid| wwid.starts_with("naa.") || wwid.starts_with("eui."));
     Reading {
+        known_by: wwn
+            .and_then(serials::serial)
+            .map(|number| format!("wwn:{number}")),
         identity: identity.unwrap_or_else(|| name.to_owned()),
         model: text(tree, &at("device/model")),
         state: state(&tree.text(&at("device/state")).unwrap_or_default()),
@@ -168,6 +186,7 @@ fn scsi(tree: &Tree, name: &str) -> Reading {
         capacity: tree.number(&at("size")).ok().map(|n| n.saturating_mul(512)),
         io_errors: errors,
         health: None,
+        refused: None,
     }
 }
 
