@@ -31,6 +31,7 @@ fn what_rasdaemon_records_is_recorded_with_a_part() {
     correct_a_link_error(&mut guest);
     await_recorded(&mut guest, "aer_event", 2);
 
+    tracepoints_are_metrics(&mut guest);
     let theirs = recorded(&mut guest);
     assert_eq!(theirs.machine_checks, 7);
     await_counted(&mut guest, theirs.machine_checks);
@@ -45,12 +46,24 @@ fn what_rasdaemon_records_is_recorded_with_a_part() {
     }
 }
 
+/// Each tracepoint that fired is one of the sources that the agent counts.
+fn tracepoints_are_metrics(guest: &mut Guest) {
+    for (source, least) in [("mce", 7.0), ("aer:trace", 2.0)] {
+        let of = |series: &str| format!("{series}{{source=\"{source}\"}}");
+        assert_eq!(guest.metric(&of("faultline_source_up")), 1.0, "{source}");
+        let seen = of("faultline_observations_total");
+        let what = format!("{source} has {least} events");
+        guest.await_true(&what, |guest| guest.metric(&seen) >= least);
+        let lost = guest.metric(&of("faultline_records_lost_total"));
+        assert_eq!(lost, 0.0, "{source}");
+    }
+}
+
 /// Waits until the agent has counted so many machine checks, and no more.
 fn await_counted(guest: &mut Guest, checks: i64) {
     guest.await_true(&format!("{checks} machine checks"), |guest| {
         let ours = count(&guest.faults(), |fault| {
-            ["cpu", "memory"].contains(&fault["component"].as_str().unwrap())
-                && !fault["part"].as_str().unwrap().contains("pfn")
+            fault["pattern"].as_str().unwrap().starts_with("mce-")
         });
         ours == checks
     });

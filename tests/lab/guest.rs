@@ -124,6 +124,13 @@ impl Guest {
         (status.parse().unwrap(), text)
     }
 
+    /// Runs a shell command that does not end: the guest does.
+    pub fn leave(&mut self, command: &str) {
+        eprintln!("# {command}");
+        let line = format!("{command}\n");
+        self.line.get_mut().write_all(line.as_bytes()).unwrap();
+    }
+
     /// Runs a shell command that has to succeed.
     pub fn run(&mut self, command: &str) -> String {
         let (status, text) = self.try_run(command);

@@ -27,13 +27,37 @@ fn a_kernel_that_hangs_is_stuck_and_crashes_is_well_after_a_boot() {
     }
     assert!(!guest.open_faults().is_empty(), "a boot has to end them");
 
-    guest.reboot();
-    guest.start_agent();
+    a_panic_is_history_after_the_boot(&mut guest);
     guest.await_cleared("kernel-hung-task", &task, "rebooted");
     if harm {
         guest.await_cleared("kernel-oops", "node/kernel", "rebooted");
     }
+    // The boot that it caused is no proof of its end.
+    let open = guest.open_faults();
+    assert_eq!(open, ["kernel-panic node/kernel"]);
+    guest.run("rm /sys/fs/pstore/*");
+    guest.reboot();
+    guest.start_agent();
+    guest.await_cleared("kernel-panic", "node/kernel", "rebooted");
     assert_eq!(guest.open_faults(), [""; 0]);
+}
+
+/// Nobody reads what a panic prints, but memory keeps it over a warm boot.
+fn a_panic_is_history_after_the_boot(guest: &mut Guest) {
+    let pstore = "modprobe ramoops; mount -t pstore pstore /sys/fs/pstore";
+    guest.run(pstore);
+    guest.run("echo 1 >/proc/sys/kernel/sysrq");
+    let before = guest.boot_id.clone();
+    guest.leave("echo c >/proc/sysrq-trigger");
+    guest.await_boot();
+    assert_ne!(guest.boot_id, before);
+    guest.run(pstore);
+    let kept = guest.run("cat /sys/fs/pstore/*");
+    assert!(kept.contains("sysrq triggered crash"), "{kept}");
+    guest.start_agent();
+    guest.await_opened("kernel-panic", "node/kernel");
+    let fault = guest.fault("kernel-panic", "node/kernel").unwrap();
+    assert_eq!(fault["since_previous_boot"], true, "{fault}");
 }
 
 /// A write to a device that is suspended waits for ever; returns the part.
