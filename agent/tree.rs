@@ -72,11 +72,15 @@ impl Progress {
         if ![EIO, EREMOTEIO, ETIMEDOUT].map(Some).contains(&code) {
             return;
         }
+        self.add(path, error.to_string());
+    }
+
+    fn add(&self, path: &str, why: String) {
         let mut state = self.state();
         let path = Path::new("/").join(path.trim_start_matches('/'));
         let known = state.refused.iter().any(|(other, _)| *other == path);
         if !known && state.refused.len() < REFUSED_MAX {
-            state.refused.push((path, error.to_string()));
+            state.refused.push((path, why));
         }
     }
 }
@@ -126,6 +130,15 @@ impl Tree {
             self.progress.note(path, error);
         }
         read
+    }
+
+    /// Notes that a file holds what makes no sense: nothing is known of what
+    /// it should tell.
+    pub fn garbled(&self, path: &str, text: &str) {
+        let shown = crate::escape::escape(text.as_bytes());
+        let shown: String = shown.chars().take(32).collect();
+        let why = format!("it holds {shown:?}, which makes no sense");
+        self.progress.add(path, why);
     }
 
     /// What of the tree could not be read.

@@ -147,6 +147,9 @@ fn a_logical_cpu_sits_in_its_socket() {
     assert_eq!(found.about.place.as_deref(), Some("CPU2"));
     assert_eq!(found.about.within[0].as_str(), "cpu/socket1");
     assert!(census.resolve(&PartId::new("cpu/cpu99")).is_none());
+    // The second socket's label is CPU2; that is no logical CPU's name.
+    let found = census.resolve(&PartId::new("cpu/cpu2")).unwrap();
+    assert_eq!(found.about.within[0].as_str(), "cpu/socket0");
 }
 
 /// What is known of the part with this name, as a fault would keep it.

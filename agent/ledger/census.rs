@@ -70,6 +70,13 @@ impl Ledger {
             return key;
         }
         let Some(found) = self.census.resolve(name) else { return key };
+        if found.identity == key.part && !is_known {
+            // Its source knew its number before it was found in its place.
+            if let Some(row) = self.table.get_mut(&key) {
+                row.fault.about = Some(found.about);
+            }
+            return key;
+        }
         if found.identity == key.part || self.has_number(fault, &found) {
             return key;
         }

@@ -6,7 +6,7 @@
 
 use super::fault::Ended;
 use super::fault::{FaultKey, Phase};
-use super::step::show;
+use super::step::{evidence, keep, show};
 use super::tolerance::is_empty;
 use super::{Ledger, proof};
 use crate::patterns::set::{Pattern, Proof};
@@ -37,7 +37,7 @@ impl Ledger {
             }
         };
         if !is_new {
-            self.resume(&key, &signal);
+            self.resume(&key, pattern, signal);
             return;
         }
         let Some(key) = self.see(id, pattern, &signal) else { return };
@@ -64,13 +64,24 @@ impl Ledger {
         }
     }
 
-    /// The state is told again as it was.
-    fn resume(&mut self, key: &FaultKey, signal: &Signal) {
-        let now = self.now.boot;
+    /// The state is told again: it still holds, perhaps in other words.
+    fn resume(&mut self, key: &FaultKey, pattern: &Pattern, signal: Signal) {
+        let (now, room) = (self.now.boot, self.table.room());
+        let about = self.census.resolve(&signal.part).map(|f| f.about);
         if let Some(row) = self.table.get_mut(key) {
             row.truth = Truth::True;
             row.drilled = signal.injected;
             row.touched = now;
+            let fault = &mut row.fault;
+            let open =
+                !matches!(fault.phase, Phase::Cleared | Phase::Withdrawn);
+            if open && fault.captures != signal.captures {
+                keep(fault, evidence(&signal), room);
+                fault.last_seen = fault.last_seen.max(signal.time);
+                fault.captures = signal.captures;
+                fault.about = about.or(fault.about.take());
+                show(fault, pattern);
+            }
         }
         self.finish_lasting(key);
     }

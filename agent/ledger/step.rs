@@ -469,7 +469,7 @@ pub(super) fn show(fault: &mut Fault, pattern: &Pattern) {
     fault.advice = pattern.advice.show(&fault.captures, count);
 }
 
-fn evidence(signal: &Signal) -> Evidence {
+pub(super) fn evidence(signal: &Signal) -> Evidence {
     Evidence {
         time: signal.time,
         approximate: signal.approximate,
@@ -478,7 +478,7 @@ fn evidence(signal: &Signal) -> Evidence {
 }
 
 /// Keeps the first and the last few, as far as there is room.
-fn keep(fault: &mut Fault, evidence: Evidence, room: Room) {
+pub(super) fn keep(fault: &mut Fault, evidence: Evidence, room: Room) {
     if fault.total == 0 && fault.first == evidence {
         return room.fit_evidence(fault);
     }

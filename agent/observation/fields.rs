@@ -193,7 +193,6 @@ const DISK_STATES: &[&str] = &[
     "transport-offline",
     "blocked",
     "created-blocked",
-    "unknown",
 ];
 
 const DISK: &[FieldSpec] = &[

@@ -18,6 +18,8 @@ use super::part::{Attachment, Part, Realm};
 use super::smbios::{self, Tables};
 use crate::tree::Tree;
 
+pub use block::known_by;
+
 /// The longest firmware table read; a large server's has some 20 KiB.
 const TABLE_MAX: u64 = 1 << 20;
 

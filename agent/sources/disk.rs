@@ -144,7 +144,7 @@ fn fields(disk: &Disk, reading: Option<&Reading>) -> Fields {
     let Some(reading) = reading else { return fields };
     let identity = reading.known_by.clone();
     fields.extend(identity.map(|own| ("identity", Owned::Text(own))));
-    fields.push(("state", Owned::Word(reading.state)));
+    fields.extend(reading.state.map(|word| ("state", Owned::Word(word))));
     fields.push(("attachment", Owned::Word(reading.attachment)));
     let number = |n: u64| Owned::Number(n as f64);
     fields.extend(reading.model.clone().map(|m| ("model", Owned::Text(m))));
@@ -292,7 +292,7 @@ mod tests {
             let (host, progress) = (nvme(state), Progress::default());
             let tree = Tree::new(host.path(), progress.clone());
             let reading = read(&tree, &nvme0);
-            assert_eq!(reading.state, state.trim());
+            assert_eq!(reading.state, Some(state.trim()));
             assert_eq!(reading.capacity, Some(1 << 20));
             assert_eq!(progress.path().ends_with("dev/nvme0"), asked);
         }
@@ -333,7 +333,7 @@ mod tests {
             let reading = Reading {
                 identity: "S1".into(),
                 model: None,
-                state: "live",
+                state: Some("live"),
                 attachment: "local",
                 capacity: Some(capacity),
                 io_errors: Some(errors),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::observation::Observation;
 use crate::parts::ids::PartId;
@@ -47,6 +48,10 @@ fn rank(truth: Truth) -> u8 {
     }
 }
 
+/// What still holds is told again when what people read of it changed (one
+/// more member lost, another name), but not with every tenth of a degree.
+const AGAIN: Duration = Duration::from_secs(30);
+
 /// What was told.
 #[derive(Debug, Default)]
 pub struct Told(States);
@@ -65,9 +70,18 @@ impl Told {
             }
         }
         for (key, (signal, truth)) in &mut found {
-            let before = self.0.get(key).map(|(_, truth)| truth);
-            if anew || before != Some(truth) {
-                events.push(Event::State(signal.clone(), *truth));
+            let before = self.0.remove(key);
+            match before {
+                Some((told, of)) if of == *truth && !anew => {
+                    if !reads_otherwise(&told, signal) {
+                        *signal = told;
+                        continue;
+                    }
+                    if *truth == Truth::True {
+                        events.push(Event::State(signal.clone(), *truth));
+                    }
+                }
+                _ => events.push(Event::State(signal.clone(), *truth)),
             }
             if *truth != Truth::True {
                 // Nearly all are well and stay so; what they read was told.
@@ -78,6 +92,11 @@ impl Told {
         self.0 = found;
         events
     }
+}
+
+/// Whether what holds now is to be told in other words than last.
+fn reads_otherwise(told: &Signal, now: &Signal) -> bool {
+    told.captures != now.captures && now.time.since(told.time) >= AGAIN
 }
 
 #[cfg(test)]
@@ -130,6 +149,27 @@ mod tests {
         assert!(told.changes(Found::default(), false).is_empty());
         let back = told.changes(healthy(), false);
         assert_eq!(truths(&back), [Truth::False]);
+    }
+
+    #[test]
+    fn what_holds_is_told_again_in_other_words_but_not_all_the_time() {
+        let now = |missing: &str, s: i64| {
+            let mut found = reading("raid/md6", Truth::True);
+            for (signal, _) in found.states.values_mut() {
+                signal.time = Timestamp(s * 1_000_000);
+                let missing = ("missing".to_owned(), missing.to_owned());
+                signal.captures = BTreeMap::from([missing]);
+            }
+            found
+        };
+        let mut told = Told::default();
+        assert_eq!(told.changes(now("1", 0), false).len(), 1);
+        assert!(told.changes(now("1", 60), false).is_empty());
+        let changed = told.changes(now("2", 90), false);
+        assert_eq!(truths(&changed), [Truth::True]);
+        assert!(told.changes(now("1", 100), false).is_empty());
+        assert!(told.changes(now("2", 110), false).is_empty());
+        assert_eq!(told.changes(now("3", 120), false).len(), 1);
     }
 
     #[test]

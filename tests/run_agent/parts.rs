@@ -166,3 +166,120 @@ fn a_part_is_missed_over_a_restart_and_a_boot() {
     assert_eq!(fewer["part"], "node/dimm");
     assert_eq!(agent.stop(), Some(0));
 }
+
+/// Where the state of the drive of this name is written.
+fn state_of(dir: &Path, name: &str) -> std::path::PathBuf {
+    dir.join("host/sys/class/nvme").join(name).join("state")
+}
+
+/// The same with states of disks, and a census as often as `every`.
+fn with_disks(dir: &Path, every: &str) -> String {
+    let census = format!("inventory: {{ every: {every}, ");
+    config(dir).replace("inventory: { every: 1s, ", &census)
+        + "  disk: { every: 1s }\n"
+}
+
+#[test]
+fn of_two_drives_that_changed_places_the_dead_one_stays_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut server = Server::large();
+    prepare(dir, &server);
+    server.write_with_health(&dir.join("host"));
+    fs::write(state_of(dir, "nvme3"), "dead\n").unwrap();
+    let config = with_disks(dir, "1s");
+    let agent = Agent::start(dir, &config);
+    agent.log_line("faultline runs");
+    let dead = until(&agent, "disk-offline", |f| f["state"] == "active");
+    assert_eq!(dead["serial"], "S64GNE0R731");
+    assert_eq!(agent.stop(), Some(0));
+    // They change places while nobody looks.
+    let (one, three) =
+        (server.nvme[1].serial.clone(), server.nvme[3].serial.clone());
+    (server.nvme[1].serial, server.nvme[3].serial) = (three, one);
+    server.write_with_health(&dir.join("host"));
+    fs::write(state_of(dir, "nvme1"), "dead\n").unwrap();
+    let agent = Agent::start(dir, &config);
+    agent.log_line("faultline runs");
+    let moved = until(&agent, "disk-offline", |f| {
+        f["part"] == "disk/nvme1"
+            && f["summary"].as_str().unwrap().contains("nvme1")
+    });
+    assert_eq!(moved["serial"], "S64GNE0R731");
+    assert_eq!(moved["id"], dead["id"]);
+    let state = &moved["state"];
+    assert_eq!(state, "active", "{moved}");
+    assert!(moved["place"].as_str().unwrap().contains("slot 2"), "{moved}");
+    // A few more looks bring nothing else.
+    let looks = |agent: &Agent| {
+        agent.metric("faultline_observations_total{source=\"disk\"}").unwrap()
+    };
+    let before = looks(&agent);
+    agent.until(|agent| looks(agent) > before + 40.0);
+    let all = faults(&agent);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["state"], "active");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_new_drive_that_is_dead_on_arrival_is_the_one_that_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut server = Server::large();
+    prepare(dir, &server);
+    server.write_with_health(&dir.join("host"));
+    // The next look for parts is far away.
+    let agent = Agent::start(dir, &with_disks(dir, "15s"));
+    agent.log_line("faultline runs");
+    let up = "faultline_source_up{source=\"disk\"}";
+    agent.until(|agent| agent.metric(up) == Some(1.0));
+    server.nvme[2].serial = "NEWDOA0001".into();
+    server.write_with_health(&dir.join("host"));
+    fs::write(state_of(dir, "nvme2"), "dead\n").unwrap();
+    until(&agent, "disk-offline", |f| f["state"] == "active");
+    let known = until(&agent, "disk-offline", |f| f["place"].is_string());
+    assert_eq!(known["serial"], "NEWDOA0001");
+    assert_eq!(known["part"], "disk/nvme2");
+    assert_eq!(known["state"], "active", "{known}");
+    assert_eq!(faults(&agent).len(), 1, "{:?}", faults(&agent));
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
+fn a_failed_drive_that_is_pulled_does_not_recover() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let server = Server::large();
+    prepare(dir, &server);
+    server.write_with_health(&dir.join("host"));
+    fs::write(state_of(dir, "nvme3"), "dead\n").unwrap();
+    let agent = Agent::start(dir, &with_disks(dir, "1s"));
+    agent.log_line("faultline runs");
+    until(&agent, "disk-offline", |f| f["state"] == "active");
+    // Files go one after the other.
+    fs::remove_file(state_of(dir, "nvme3")).unwrap();
+    let looks = |agent: &Agent| {
+        agent.metric("faultline_observations_total{source=\"disk\"}").unwrap()
+    };
+    let before = looks(&agent);
+    agent.until(|agent| looks(agent) > before + 40.0);
+    let own = |fault: &Value| fault["pattern"] == "disk-offline";
+    let fault = faults(&agent).into_iter().find(own).unwrap();
+    assert_eq!(fault["state"], "active", "{fault}");
+    fs::remove_file(dir.join("host/sys/class/nvme/nvme3")).unwrap();
+    let gone = until(&agent, "disk-offline", |f| f["presence"] == "missing");
+    assert_eq!(gone["state"], "active", "{gone}");
+    // It comes back in another slot, as dead as it was.
+    let mut server = server;
+    server.nvme.swap(1, 3);
+    let places = (server.nvme[1].place.clone(), server.nvme[3].place.clone());
+    (server.nvme[1].place, server.nvme[3].place) = (places.1, places.0);
+    server.write_with_health(&dir.join("host"));
+    fs::write(state_of(dir, "nvme1"), "dead\n").unwrap();
+    let back = until(&agent, "disk-offline", |f| {
+        f["presence"] == "present" && f["part"] == "disk/nvme1"
+    });
+    assert_eq!(back["state"], "active", "{back}");
+    assert_eq!(agent.stop(), Some(0));
+}

@@ -178,6 +178,14 @@ fn attachment(
     }
 }
 
+/// What the census knows a disk by, whatever the kernel calls it: the end of
+/// its identity.
+pub fn known_by(tree: &Tree, name: &str) -> Option<String> {
+    let (wwn, serial) = numbers(tree, name, &format!("{DIR}/{name}/device"));
+    let wwn = wwn.map(|wwn| format!("wwn:{wwn}"));
+    wwn.or_else(|| serial.map(|serial| format!("sn:{serial}")))
+}
+
 /// The world-wide name and the serial number, as the kernel keeps them from
 /// when it found the disk; no command is sent.
 fn numbers(

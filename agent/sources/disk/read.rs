@@ -44,8 +44,9 @@ pub struct Reading {
     pub identity: String,
     /// Its model.
     pub model: Option<String>,
-    /// The kernel's state of it.
-    pub state: &'static str,
+    /// The kernel's state of it; `None` if it could not be read, or is a
+    /// word that nobody knows.
+    pub state: Option<&'static str>,
     /// Whether it is a part of this node.
     pub attachment: &'static str,
     /// Bytes.
@@ -101,19 +102,23 @@ fn text(tree: &Tree, path: &str) -> Option<String> {
     tree.text(path).ok().filter(|text| !text.is_empty())
 }
 
-/// The word of the table of fields for a state.
-fn state(text: &str) -> &'static str {
-    let words =
-        crate::observation::Source::Disk.field("state").map(|spec| spec.kind);
-    let Some(crate::observation::FieldKind::Word(words)) = words else {
-        return "unknown";
+/// The word of the table of fields for the state that a file holds.
+fn state(tree: &Tree, path: &str) -> Option<&'static str> {
+    let text = tree.text(path).ok()?;
+    let spec = crate::observation::Source::Disk.field("state")?;
+    let crate::observation::FieldKind::Word(words) = spec.kind else {
+        return None;
     };
-    words.iter().find(|word| **word == text).copied().unwrap_or("unknown")
+    let known = words.iter().find(|word| **word == text).copied();
+    if known.is_none() {
+        tree.garbled(path, &text);
+    }
+    known
 }
 
 fn nvme(tree: &Tree, name: &str) -> Reading {
     let at = |file: &str| format!("sys/class/nvme/{name}/{file}");
-    let state = state(&tree.text(&at("state")).unwrap_or_default());
+    let state = state(tree, &at("state"));
     let transport = text(tree, &at("transport"));
     let local = transport.as_deref().is_none_or(|t| t == "pcie");
     let model = text(tree, &at("model"));
@@ -121,7 +126,7 @@ fn nvme(tree: &Tree, name: &str) -> Reading {
     let identity = text(tree, &at("serial"));
     let capacity = namespaces(tree, name);
     // A controller that the kernel recovers must not be asked anything.
-    let health = (state == "live").then(|| health(tree, name)).flatten();
+    let health = (state == Some("live")).then(|| health(tree, name)).flatten();
     Reading {
         known_by: identity
             .as_deref()
@@ -166,22 +171,20 @@ fn scsi(tree: &Tree, name: &str) -> Reading {
     let errors = text(tree, &at("device/ioerr_cnt"));
     let errors = errors.and_then(|text| {
         let digits = text.strip_prefix("0x").unwrap_or(&text);
-        u64::from_str_radix(digits, 16).ok()
+        let number = u64::from_str_radix(digits, 16).ok();
+        if number.is_none() {
+            tree.garbled(&at("device/ioerr_cnt"), &text);
+        }
+        number
     });
     let path = tree.real(&at("device")).unwrap_or_default();
     let vendor = text(tree, &at("device/vendor")).unwrap_or_default();
     let identity = text(tree, &at("device/wwid"));
-    // The other forms are made of model and serial number.
-    let wwn = identity
-        .as_deref()
-        .filter(|wwid| wwid.starts_with("naa.") || wwid.starts_with("eui."));
     Reading {
-        known_by: wwn
-            .and_then(serials::serial)
-            .map(|number| format!("wwn:{number}")),
+        known_by: crate::parts::host::known_by(tree, name),
         identity: identity.unwrap_or_else(|| name.to_owned()),
         model: text(tree, &at("device/model")),
-        state: state(&tree.text(&at("device/state")).unwrap_or_default()),
+        state: state(tree, &at("device/state")),
         attachment: attachment(&path, &vendor),
         capacity: tree.number(&at("size")).ok().map(|n| n.saturating_mul(512)),
         io_errors: errors,
