@@ -471,6 +471,55 @@ fn a_number_that_refuses_to_be_read_makes_no_part_missing() {
     assert_eq!(gone(&whole), 0);
 }
 
+#[test]
+fn a_number_that_became_a_placeholder_leaves_open_which_module_it_is() {
+    let mut server = Server::large();
+    let before = first(&server);
+    let failed = about(&before, "dimm/P1-DIMMA1");
+    server.dimms[0].serial = "00000000".into();
+    for at in ["one", "two"] {
+        let after = census(&server, &before, at);
+        let owner = after.get(&failed.owner).unwrap();
+        let expected = match at {
+            "one" => Presence::Present,
+            _ => Presence::Unknown,
+        };
+        assert_eq!(owner.presence, expected, "boot {at}");
+        assert!(!after.is_replaced(&failed), "boot {at}");
+        assert_eq!(after.count("dimm"), 16, "boot {at}");
+        let gone = |p: &&Part| p.presence == Presence::Gone;
+        assert_eq!(after.parts().filter(gone).count(), 0, "boot {at}");
+    }
+    // A module of another model is another.
+    let mut server = Server::large();
+    server.dimms.remove(0);
+    let after = census(&server, &before, "two");
+    let owner = after.get(&failed.owner).unwrap();
+    assert_eq!(owner.presence, Presence::Gone);
+}
+
+#[test]
+fn modules_are_not_missing_when_their_driver_is_unloaded() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::large().write(dir.path());
+    // Where there are no tables, they are known from EDAC alone.
+    std::fs::remove_dir_all(dir.path().join("sys/firmware")).unwrap();
+    let before = Census::default().after(&boot("one"), read(dir.path()));
+    assert_eq!(before.count("dimm"), 16);
+    let edac = dir.path().join("sys/devices/system/edac");
+    std::fs::rename(&edac, dir.path().join("away")).unwrap();
+    for at in ["one", "two"] {
+        let after = before.after(&boot(at), read(dir.path()));
+        let gone = |p: &&Part| p.presence == Presence::Gone;
+        assert_eq!(after.parts().filter(gone).count(), 0, "boot {at}");
+        let unknown = |p: &&Part| p.presence == Presence::Unknown;
+        assert_eq!(after.parts().filter(unknown).count(), 16, "boot {at}");
+    }
+    std::fs::rename(dir.path().join("away"), &edac).unwrap();
+    let after = before.after(&boot("one"), read(dir.path()));
+    assert_eq!(after.count("dimm"), 16);
+}
+
 /// A source's way of looking at a tree.
 type Look = fn(&Tree);
 

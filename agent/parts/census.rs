@@ -98,11 +98,9 @@ impl Census {
             unread.entry(Realm::Smbios).or_insert_with(|| why.into());
         }
         let is_of_edac = |part: &Part| part.realm == Realm::Edac;
-        if self.boot == *boot
-            && self.parts().any(is_of_edac)
-            && !present.iter().any(is_of_edac)
-        {
-            // Modules do not all vanish at once, drivers do.
+        if self.parts().any(is_of_edac) && !present.iter().any(is_of_edac) {
+            // Modules do not all vanish at once, drivers do, and a boot may
+            // leave one out.
             let why = "no memory controller is known to EDAC any more";
             unread.entry(Realm::Edac).or_insert_with(|| why.into());
         }
@@ -243,9 +241,11 @@ impl Census {
     fn keep_identities(&self, present: &mut [Part], same_boot: bool) {
         let numberless = |part: &&mut Part| part.number().is_none();
         for part in present.iter_mut().filter(numberless) {
-            let before = self
-                .get(&part.name)
-                .filter(|before| same_boot && is_same_spot(before, part));
+            let before = self.get(&part.name).filter(|before| {
+                same_boot
+                    && before.presence != Presence::Gone
+                    && is_same_spot(before, part)
+            });
             if let Some(before) = before {
                 part.serial.clone_from(&before.serial);
                 part.wwn.clone_from(&before.wwn);
@@ -284,8 +284,10 @@ impl Census {
             }
             let mut part = part.clone();
             let (mut seen, is_unread) = (*seen, unread.get(&part.realm));
+            let may_be = present.iter().any(|now| may_be_the_same(now, &part));
             part.presence = match is_unread {
                 Some(_) => Presence::Unknown,
+                None if may_be => Presence::Unknown,
                 None => Presence::Gone,
             };
             if is_unread.is_none() && fold(&mut part, present) {
@@ -380,6 +382,17 @@ impl Census {
 
 fn is_of_tables(part: &Part) -> bool {
     part.realm == Realm::Smbios && part.name.kind() == "dimm"
+}
+
+/// Whether a part whose number nobody can read sits where one with a number
+/// sat, and is of its model: which of the two it is can't be told.
+fn may_be_the_same(now: &Part, before: &Part) -> bool {
+    now.number().is_none()
+        && before.number().is_some()
+        && before.place.is_some()
+        && now.name.kind() == before.name.kind()
+        && now.place == before.place
+        && now.model == before.model
 }
 
 /// Whether two parts hang in the same place.
