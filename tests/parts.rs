@@ -520,6 +520,48 @@ fn modules_are_not_missing_when_their_driver_is_unloaded() {
     assert_eq!(after.count("dimm"), 16);
 }
 
+/// AMD's memory controller: four rows of two channels, as ranks.
+fn ranks(root: &Path) {
+    let dir = root.join("sys/devices/system/edac/mc/mc0");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("mc_name"), "F19h_M10h\n").unwrap();
+    for rank in 0..8 {
+        let (row, channel) = (rank / 2, rank % 2);
+        let dir = dir.join(format!("rank{rank}"));
+        std::fs::create_dir(&dir).unwrap();
+        let text = |file: &str, text: String| {
+            std::fs::write(dir.join(file), text).unwrap();
+        };
+        text("dimm_label", format!("mc#0csrow#{row}channel#{channel}\n"));
+        text("dimm_location", format!("csrow {row} channel {channel} \n"));
+        text("size", "16384\n".into());
+        let errors = if rank % 2 == 0 && row < 2 { 15 } else { 0 };
+        text("dimm_ce_count", format!("{errors}\n"));
+        text("dimm_ue_count", "0\n".into());
+    }
+}
+
+#[test]
+fn two_ranks_are_one_module_by_any_of_their_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    ranks(dir.path());
+    let census = Census::default().after(&boot("one"), read(dir.path()));
+    assert_eq!(census.count("dimm"), 4);
+    let first = about(&census, "dimm/mc#0csrow#0channel#0");
+    assert_eq!(first, about(&census, "dimm/mc#0csrow#1channel#0"));
+    assert_eq!(first.name.as_str(), "dimm/mc0-channel0-slot0");
+    assert_eq!(first.place.as_deref(), Some("mc0 channel 0 slot 0"));
+    assert_eq!(first.model.as_deref(), Some("32768 MiB"));
+    let second = about(&census, "dimm/mc#0csrow#2channel#0");
+    assert_eq!(second.name.as_str(), "dimm/mc0-channel0-slot1");
+    // Their errors are told with the channel that they share.
+    use faultline::sources::{counting, edac};
+    let tree = Tree::new(dir.path(), Progress::default());
+    let look = edac::look(&tree, &counting::Known::default()).unwrap();
+    let told = format!("{look:?}");
+    assert_eq!(told.matches("mc0-channel0").count(), 2, "{told}");
+}
+
 /// A source's way of looking at a tree.
 type Look = fn(&Tree);
 

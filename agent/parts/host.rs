@@ -19,6 +19,7 @@ use super::smbios::{self, Tables};
 use crate::tree::Tree;
 
 pub use block::known_by;
+pub use memory::has_row_pairs;
 
 /// The longest firmware table read; a large server's has some 20 KiB.
 const TABLE_MAX: u64 = 1 << 20;

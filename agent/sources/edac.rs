@@ -16,6 +16,7 @@ use super::counting::{Growth, Kind, Known, Look, Reading, run as count};
 use super::owned::{Fields, Owned};
 use super::{Context, End, Failure, Poll};
 use crate::observation::Source;
+use crate::parts::host::has_row_pairs;
 use crate::tree::Tree;
 
 const DIR: &str = "sys/devices/system/edac";
@@ -182,7 +183,10 @@ impl Counted<'_> {
             self.add(&format!("{prefix} {dimm}"), kind, value, false, || {
                 let location = tree.text(&format!("{dir}/dimm_location"));
                 let label = tree.text(&format!("{dir}/dimm_label"));
-                let mut fields = place(mc, &location.unwrap_or_default());
+                let name = tree.text(&format!("{dir}/../mc_name"));
+                let in_pairs = name.is_ok_and(|name| has_row_pairs(&name));
+                let location = location.unwrap_or_default();
+                let mut fields = place(mc, &location, in_pairs);
                 fields.push(("dimm", Owned::Text(dimm.to_owned())));
                 fields.extend(named(&label.unwrap_or_default()));
                 fields
@@ -248,8 +252,9 @@ fn named(label: &str) -> Option<(&'static str, Owned)> {
     known.then(|| ("label", Owned::Text(label.to_owned())))
 }
 
-/// `channel 1 slot 0` (drivers/edac/edac_mc.c, edac_layer_name).
-fn place(mc: u32, location: &str) -> Fields {
+/// `channel 1 slot 0` (drivers/edac/edac_mc.c, edac_layer_name). `in_pairs`:
+/// two rows are a module.
+fn place(mc: u32, location: &str, in_pairs: bool) -> Fields {
     let mut fields = Vec::new();
     let words: Vec<&str> = location.split_whitespace().collect();
     let mut channel = None;
@@ -268,8 +273,8 @@ fn place(mc: u32, location: &str) -> Fields {
         fields.push((field, Owned::Number(f64::from(number))));
     }
     let slots = fields.iter().any(|(field, _)| *field == "slot");
-    if let Some(channel) = channel.filter(|_| slots) {
-        // Rows can't be told apart into DIMMs, slots can.
+    if let Some(channel) = channel.filter(|_| slots || in_pairs) {
+        // Other rows can't be told apart into DIMMs, slots can.
         let shared = format!("mc{mc}-channel{channel}");
         fields.push(("shared", Owned::Text(shared)));
     }

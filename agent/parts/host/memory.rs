@@ -13,12 +13,13 @@ pub(super) fn read(look: &Look<'_>, labels: &Labels, reading: &mut Reading) {
     let mut modules = modules(look);
     let has_slots = !modules.is_empty();
     for module in controllers(look, reading) {
-        let known = labels.get(&module.label).unwrap_or(&module.label);
-        match find(&modules, known) {
-            Some(at) => {
-                let label = PartId::new(&format!("dimm/{}", module.label));
-                modules[at].alias(label);
-            }
+        let told = module.labels.iter().find_map(|own| labels.get(own));
+        let at = match told {
+            Some(slot) => find(&modules, slot),
+            None => module.labels.iter().find_map(|l| find(&modules, l)),
+        };
+        match at {
+            Some(at) => module.names().for_each(|own| modules[at].alias(own)),
             // Without a table they are what is known; with one, a label
             // that names no slot would be a module too many.
             None => {
@@ -104,27 +105,68 @@ fn part(look: &Look<'_>, module: &Memory, at: usize, alone: bool) -> Part {
 
 /// A module as its controller tells of it.
 struct Module {
-    label: String,
+    /// What the kernel calls it: a label for each of its ranks.
+    labels: Vec<String>,
     location: Option<String>,
     controller: String,
     mib: Option<String>,
+    /// The channel and the slot in it, where they follow from the ranks.
+    slot: Option<(u16, u16)>,
 }
 
 impl Module {
+    /// All its names, the best first.
+    fn names(&self) -> impl Iterator<Item = PartId> + '_ {
+        let slot = self.slot.map(|(channel, slot)| {
+            let mc = &self.controller;
+            PartId::new(&format!("dimm/{mc}-channel{channel}-slot{slot}"))
+        });
+        let labels = self.labels.iter();
+        let labels = labels.map(|own| PartId::new(&format!("dimm/{own}")));
+        slot.into_iter().chain(labels)
+    }
+
     fn part(&self, look: &Look<'_>) -> Part {
-        let location = self.location.as_deref().unwrap_or("location unknown");
+        let location = match (self.slot, &self.location) {
+            (Some((channel, slot)), _) => {
+                format!("channel {channel} slot {slot}")
+            }
+            (None, location) => location
+                .clone()
+                .unwrap_or_else(|| "location unknown".to_owned()),
+        };
         let size = self.mib.as_ref().map(|mib| format!("{mib} MiB"));
-        Part {
+        let mut names = self.names();
+        let name = names.next().unwrap_or_default();
+        let mut part = Part {
             place: Some(format!("{} {location}", self.controller)),
             model: size,
             within: vec![PartId::new(BOARD)],
             attachment: look.own(),
-            ..Part::named(
-                PartId::new(&format!("dimm/{}", self.label)),
-                Realm::Edac,
-            )
-        }
+            ..Part::named(name, Realm::Edac)
+        };
+        names.for_each(|name| part.alias(name));
+        part
     }
+}
+
+/// Whether a controller's chip selects are two to a module: AMD's are, and a
+/// module with one rank leaves the second unused (drivers/edac/amd64_edac.c,
+/// where `dimm` is the row halved; its names are `K8…`, `F10h`, `F19h_M10h`).
+pub fn has_row_pairs(mc_name: &str) -> bool {
+    let family = mc_name.strip_prefix('F').and_then(|n| n.split_once('h'));
+    let digits = |(family, _): (&str, &str)| {
+        !family.is_empty() && family.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    mc_name.starts_with("K8") || family.is_some_and(digits)
+}
+
+/// `csrow 3 channel 1` is in the second slot of that channel.
+fn slot_of(location: &str) -> Option<(u16, u16)> {
+    let words: Vec<&str> = location.split_whitespace().collect();
+    let ["csrow", row, "channel", channel] = words[..] else { return None };
+    let row: u16 = row.parse().ok()?;
+    Some((channel.parse().ok()?, row / 2))
 }
 
 /// The modules that memory controllers tell of.
@@ -140,6 +182,8 @@ fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
     };
     let mut modules = Vec::new();
     for mc in controllers.iter().filter(|name| is_numbered(name, "mc")) {
+        let own = tree.tidied(&format!("{DIR}/{mc}/mc_name"));
+        let in_pairs = own.is_some_and(|name| has_row_pairs(&name));
         for name in tree.names_or_none(&format!("{DIR}/{mc}")) {
             if !is_numbered(&name, "dimm") && !is_numbered(&name, "rank") {
                 continue;
@@ -148,15 +192,34 @@ fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
             let Some(label) = tree.tidied(&format!("{dir}/dimm_label")) else {
                 continue;
             };
-            modules.push(Module {
-                label,
-                location: tree.tidied(&format!("{dir}/dimm_location")),
+            let location = tree.tidied(&format!("{dir}/dimm_location"));
+            let slot = location.as_deref().filter(|_| in_pairs);
+            let module = Module {
+                labels: vec![label],
+                slot: slot.and_then(slot_of),
+                location,
                 controller: mc.clone(),
                 mib: tree.tidied(&format!("{dir}/size")),
-            });
+            };
+            add(&mut modules, module);
         }
     }
     modules
+}
+
+/// Adds a module, or what is another rank of one.
+fn add(modules: &mut Vec<Module>, module: Module) {
+    let mut all = modules.iter_mut();
+    let same = all.find(|other| {
+        module.slot.is_some()
+            && other.slot == module.slot
+            && other.controller == module.controller
+    });
+    let Some(same) = same else { return modules.push(module) };
+    let mib = |m: &Module| m.mib.as_ref()?.parse::<u64>().ok();
+    let both = mib(same).zip(mib(&module)).map(|(a, b)| a + b);
+    same.mib = both.map(|mib| mib.to_string()).or(same.mib.take());
+    same.labels.extend(module.labels);
 }
 
 fn is_numbered(name: &str, prefix: &str) -> bool {
@@ -179,4 +242,19 @@ fn find(modules: &[Part], label: &str) -> Option<usize> {
     });
     let (at, _) = found.next()?;
     found.next().is_none().then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amds_controllers_have_two_rows_to_a_module_and_others_have_not() {
+        let own = ["K8 revF or later", "F10h", "F17h_M30h", "F1Ah_M40h"];
+        assert!(own.into_iter().all(has_row_pairs));
+        let others = ["MI200", "Skylake Socket#0 IMC#0", "Fh", "i5000", "F"];
+        assert!(!others.into_iter().any(has_row_pairs));
+        assert_eq!(slot_of("csrow 3 channel 1"), Some((1, 1)));
+        assert_eq!(slot_of("channel 1 slot 0"), None);
+    }
 }
