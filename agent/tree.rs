@@ -137,7 +137,11 @@ impl Tree {
     pub fn garbled(&self, path: &str, text: &str) {
         let shown = crate::escape::escape(text.as_bytes());
         let shown: String = shown.chars().take(32).collect();
-        let why = format!("it holds {shown:?}, which makes no sense");
+        self.refuses(path, format!("it holds {shown:?}, which makes no sense"));
+    }
+
+    /// Notes that something is there and can't be read, whatever the error.
+    pub fn refuses(&self, path: &str, why: String) {
         self.progress.add(path, why);
     }
 

@@ -71,8 +71,21 @@ fn counters(
             Err(e) => return Err(e),
         };
         any = true;
-        for (error, value) in text.lines().filter_map(line) {
-            add(tree, known, (function, kind, error), value, look);
+        for text in text.lines() {
+            let Some((error, value)) = line(text) else {
+                let shown = crate::escape::escape(text.as_bytes());
+                let shown: String = shown.chars().take(32).collect();
+                return Err(io::Error::other(format!(
+                    "{file} holds {shown:?}, not an error and its number"
+                )));
+            };
+            // A sum of the others.
+            if !error.starts_with("TOTAL_ERR") {
+                add(tree, known, (function, kind, error), value, look);
+            }
+        }
+        if text.is_empty() {
+            return Err(io::Error::other(format!("{file} is empty")));
         }
         match tree.number(&format!("{DEVICES}/{function}/{port}")) {
             Ok(value) => {
@@ -85,13 +98,12 @@ fn counters(
     Ok(any)
 }
 
-/// `RxErr 3`; the last line is the sum.
+/// `RxErr 3`.
 fn line(line: &str) -> Option<(&str, u64)> {
     let (error, value) = line.trim().rsplit_once(' ')?;
     let good = |c: char| c.is_ascii_alphanumeric() || "_[]".contains(c);
     let fits = error.len() <= 32 && error.chars().all(good);
-    let own = fits && !error.starts_with("TOTAL_ERR");
-    Some((error, value.parse().ok()?)).filter(|_| own)
+    Some((error, value.parse().ok()?)).filter(|_| fits)
 }
 
 fn add(

@@ -234,12 +234,16 @@ impl Kept {
 pub fn health_logs(tree: &Tree) -> Result<(usize, Option<String>), String> {
     let mut refused = None;
     let disks = disks(tree)?;
-    for disk in disks.iter().filter(|d| d.bus == read::Bus::Nvme) {
-        let path = tree.at(&format!("dev/{}", disk.name));
-        let state = tree.text(&format!("sys/class/nvme/{}/state", disk.name));
-        if state.is_ok_and(|state| state != "live") {
+    for disk in &disks {
+        if disk.bus == read::Bus::Scsi {
+            read(tree, disk); // notes what can't be read
+            continue;
+        }
+        let state = format!("sys/class/nvme/{}/state", disk.name);
+        if read::state(tree, &state).is_some_and(|state| state != "live") {
             continue; // it is being recovered: it must not be asked
         }
+        let path = tree.at(&format!("dev/{}", disk.name));
         let opened = devices::open(&path, false);
         match opened.and_then(|file| nvme_log::read(&file)) {
             Ok(_) => {}

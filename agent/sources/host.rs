@@ -74,9 +74,14 @@ pub fn look(tree: &Tree) -> Look {
 
 /// `HardwareCorrupted:     4 kB` (fs/proc/meminfo.c).
 fn memory(tree: &Tree) -> Option<Fields> {
-    let text = tree.text("proc/meminfo").ok()?;
+    const FILE: &str = "proc/meminfo";
+    let text = tree.text(FILE).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix("HardwareCorrupted:"));
-    let kib: u32 = line?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let kib = line?.trim().strip_suffix("kB").unwrap_or_default().trim();
+    let Ok(kib) = kib.parse::<u32>() else {
+        tree.garbled(FILE, line?);
+        return None;
+    };
     Some(vec![
         ("kind", Owned::Word("memory")),
         ("corrupted", Owned::Number(f64::from(kib))),
@@ -85,13 +90,19 @@ fn memory(tree: &Tree) -> Option<Fields> {
 
 /// A list such as `0-3,8` (lib/bitmap.c).
 fn cpus(tree: &Tree, file: &str) -> BTreeSet<u16> {
-    let text = tree.text(&format!("{CPUS}/{file}")).unwrap_or_default();
+    let path = format!("{CPUS}/{file}");
+    let Ok(text) = tree.text(&path) else { return BTreeSet::new() };
     let range = |part: &str| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let (from, to): (u16, u16) = (from.parse().ok()?, to.parse().ok()?);
-        Some(from..=to)
+        (from <= to).then_some(from..=to)
     };
-    let ranges = text.trim().split(',').filter_map(range);
+    let parts = text.trim().split(',');
+    if parts.clone().any(|part| range(part).is_none()) {
+        tree.garbled(&path, &text);
+        return BTreeSet::new();
+    }
+    let ranges = parts.filter_map(range);
     ranges.flatten().take(CPUS_MAX).collect()
 }
 
@@ -214,7 +225,12 @@ mod tests {
     #[test]
     fn lists_of_cpus_are_bounded_and_garbage_is_none() {
         let list = "sys/devices/system/cpu/online";
-        let (_dir, tree) = host(&[(list, "0-65535,x,5-2,,9-\n")]);
+        let (_dir, tree) = host(&[(list, "0-65535\n")]);
         assert_eq!(cpus(&tree, "online").len(), CPUS_MAX);
+        for junk in ["0-3,x", "5-2", "0,,1", "9-", ""] {
+            let (_dir, tree) = host(&[(list, junk)]);
+            assert_eq!(cpus(&tree, "online").len(), 0, "{junk}");
+            assert!(tree.progress().refused().is_some(), "{junk}");
+        }
     }
 }

@@ -65,9 +65,18 @@ pub fn look(tree: &Tree) -> Look {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return Err("the kernel's md driver is not loaded".to_owned());
         }
-        Err(e) => return Err(format!("failed to read /{MDSTAT}: {e}")),
+        Err(e) => {
+            // There are arrays or not: nobody knows.
+            tree.refuses(MDSTAT, e.to_string());
+            return Err(format!("failed to read /{MDSTAT}: {e}"));
+        }
     };
-    let arrays = parse(&String::from_utf8_lossy(&text));
+    let text = String::from_utf8_lossy(&text);
+    // The kernel always begins so (md_seq_show).
+    if !text.starts_with("Personalities :") {
+        tree.garbled(MDSTAT, &text);
+    }
+    let arrays = parse(&text);
     let mut seen = Vec::new();
     for array in &arrays {
         seen.push(of_array(array));
@@ -106,8 +115,12 @@ fn of_member(tree: &Tree, array: &Array, member: &Member) -> Fields {
         (None, _) => from_flags(array, member),
     };
     fields.push(("state", Owned::Word(state)));
-    let errors: Option<f64> = text("errors").and_then(|n| n.parse().ok());
-    fields.extend(errors.map(|n| ("errors", Owned::Number(n))));
+    if let Some(text) = text("errors") {
+        match text.parse::<u32>() {
+            Ok(n) => fields.push(("errors", Owned::Number(f64::from(n)))),
+            Err(_) => tree.garbled(&format!("{own}/errors"), &text),
+        }
+    }
     fields
 }
 
@@ -159,6 +172,7 @@ mod tests {
     }
 
     const DEGRADED: &str = "\
+Personalities : [raid1]
 md0 : active raid1 sdc1[2] sdb1[1](F) sda1[0]
       468719616 blocks super 1.2 [2/1] [U_]
       [=>...................]  recovery =  5.0% (2/4) finish=1.0min speed=2K/sec

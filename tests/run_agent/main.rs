@@ -5,6 +5,7 @@
 mod api;
 #[path = "../fault_sample/mod.rs"]
 mod fault_sample;
+mod garbled;
 mod http;
 mod life;
 #[path = "../not_run/mod.rs"]

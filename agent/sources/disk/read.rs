@@ -103,7 +103,7 @@ fn text(tree: &Tree, path: &str) -> Option<String> {
 }
 
 /// The word of the table of fields for the state that a file holds.
-fn state(tree: &Tree, path: &str) -> Option<&'static str> {
+pub(super) fn state(tree: &Tree, path: &str) -> Option<&'static str> {
     let text = tree.text(path).ok()?;
     let spec = crate::observation::Source::Disk.field("state")?;
     let crate::observation::FieldKind::Word(words) = spec.kind else {
