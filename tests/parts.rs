@@ -554,12 +554,57 @@ fn two_ranks_are_one_module_by_any_of_their_labels() {
     assert_eq!(first.model.as_deref(), Some("32768 MiB"));
     let second = about(&census, "dimm/mc#0csrow#2channel#0");
     assert_eq!(second.name.as_str(), "dimm/mc0-channel0-slot1");
+    // As machine checks call them, where sockets and controllers agree.
+    let topology = dir.path().join("sys/devices/system/cpu/cpu0/topology");
+    std::fs::create_dir_all(&topology).unwrap();
+    std::fs::write(topology.join("physical_package_id"), "0\n").unwrap();
+    let census = Census::default().after(&boot("one"), read(dir.path()));
+    assert_eq!(
+        about(&census, "dimm/socket0-umc0-slot1"),
+        about(&census, "dimm/mc#0csrow#3channel#0")
+    );
     // Their errors are told with the channel that they share.
     use faultline::sources::{counting, edac};
     let tree = Tree::new(dir.path(), Progress::default());
     let look = edac::look(&tree, &counting::Known::default()).unwrap();
     let told = format!("{look:?}");
     assert_eq!(told.matches("mc0-channel0").count(), 2, "{told}");
+}
+
+#[test]
+fn a_machine_checks_place_is_the_module_that_edac_knows_there() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::large().write(dir.path());
+    let mc = dir.path().join("sys/devices/system/edac/mc/mc1");
+    std::fs::write(mc.join("mc_name"), "Intel_10nm Socket#1 IMC#0\n").unwrap();
+    for (n, channel, slot) in [(0, 0, 0), (1, 0, 1), (2, 1, 0)] {
+        let location = format!("channel {channel} slot {slot} \n");
+        let file = mc.join(format!("dimm{n}/dimm_location"));
+        std::fs::write(file, location).unwrap();
+    }
+    let census = Census::default().after(&boot("one"), read(dir.path()));
+    for (raw, name) in [
+        ("dimm/socket1-mc0-ch0-slot1", "dimm/P2-DIMMB1"),
+        ("dimm/socket1-mc0-ch1-slot0", "dimm/P2-DIMMC1"),
+        // The only one in its channel; by the CPU, which is in that socket.
+        ("channel/socket1-mc0-ch1", "dimm/P2-DIMMC1"),
+        ("channel/cpu9-mc0-ch1", "dimm/P2-DIMMC1"),
+        ("dimm/cpu9-mc0-ch0-slot1", "dimm/P2-DIMMB1"),
+    ] {
+        let found = about(&census, raw);
+        assert_eq!(found.name.as_str(), name, "{raw}");
+        assert!(found.serial.is_some(), "{raw}");
+    }
+    // Of two in a channel it is neither, but it is at that socket.
+    for raw in ["channel/socket1-mc0-ch0", "channel/cpu12-mc0-ch0"] {
+        let found = census.resolve(&PartId::new(raw)).unwrap();
+        assert_eq!(found.identity.as_str(), "channel/socket1-mc0-ch0");
+        assert_eq!(found.about.place.as_deref(), Some("CPU2"));
+        assert_eq!((found.about.serial, found.about.model), (None, None));
+        assert_eq!(found.about.within[0].as_str(), "cpu/socket1");
+    }
+    assert!(census.resolve(&PartId::new("channel/cpu99-umc1")).is_none());
+    assert!(census.resolve(&PartId::new("memory/system")).is_none());
 }
 
 /// A source's way of looking at a tree.

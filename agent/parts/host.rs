@@ -3,6 +3,7 @@
 //! that can't be read is reported, so that its parts are not taken for gone.
 
 mod block;
+mod controller;
 mod cpu;
 mod memory;
 mod nvme;
@@ -51,8 +52,8 @@ pub fn look(tree: &Tree, labels: &Labels) -> Reading {
         tree,
     };
     board(&look, &mut reading);
-    memory::read(&look, labels, &mut reading);
     cpu::read(&look, &mut reading);
+    memory::read(&look, labels, &mut reading);
     supplies(&look, &mut reading);
     let mut functions = pci::read(&look, &mut reading);
     nvme::read(&look, &mut functions, &mut reading);

@@ -32,18 +32,26 @@ impl Census {
             // An address is shown as the kernel wrote it, a number is not.
             let is_number =
                 *raw == part.identity() && part.address.as_ref() != Some(raw);
-            let is_own = raw.kind() == part.name.kind() || is_number;
+            // A channel that stands for its only module is not what is pulled.
+            let is_own = raw.kind() == part.name.kind()
+                || raw.kind() == "channel"
+                || is_number;
             if !is_own {
                 about.name = raw.clone();
             }
             return Some(Found { identity: part.identity(), about });
         }
-        self.core(raw)
+        self.core(raw).or_else(|| self.channel(raw))
     }
 
     /// The part that goes by a name, or that a partition is on.
     fn part_of(&self, raw: &PartId) -> Option<&Part> {
         if let Some(part) = self.get(raw) {
+            return Some(part);
+        }
+        if let Some((_, name)) = self.in_socket(raw)
+            && let Some(part) = self.get(&name)
+        {
             return Some(part);
         }
         match raw.kind() {
@@ -124,10 +132,7 @@ impl Census {
             "cpu" => raw.name().strip_prefix("cpu")?.parse().ok()?,
             _ => return None,
         };
-        let (_, _, socket) = self
-            .sockets
-            .iter()
-            .find(|(first, last, _)| (*first..=*last).contains(&number))?;
+        let socket = self.socket_of(number)?;
         let socket = PartId::new(&format!("cpu/socket{socket}"));
         let part = self.get(&socket)?;
         let mut about = self.about(part);
@@ -135,6 +140,47 @@ impl Census {
         about.within.insert(0, part.identity());
         about.aliases.clear();
         Some(Found { identity: raw.clone(), about })
+    }
+
+    /// A channel or controller of a socket's memory, or a module of which
+    /// nothing else is known, sits at its socket.
+    fn channel(&self, raw: &PartId) -> Option<Found> {
+        let (socket, name) = self.in_socket(raw)?;
+        let part = self.get(&PartId::new(&format!("cpu/socket{socket}")))?;
+        let mut about = self.about(part);
+        about.name = name.clone();
+        about.within.insert(0, part.identity());
+        about.aliases.clear();
+        // Its own model and number nobody knows; the socket's are not its.
+        (about.model, about.serial, about.number) = (None, None, None);
+        about.carriers.clear();
+        Some(Found { identity: name, about })
+    }
+
+    /// The socket of a piece of memory that a machine check names, and the
+    /// name by the socket: `channel/cpu9-umc1`, as it is called where the
+    /// text tells only the CPU, is that of the CPU's socket.
+    fn in_socket(&self, raw: &PartId) -> Option<(u32, PartId)> {
+        if !["dimm", "channel", "memory"].contains(&raw.kind()) {
+            return None;
+        }
+        let (first, rest) = raw.name().split_once('-').unzip();
+        let first = first.unwrap_or(raw.name());
+        let socket = match first.strip_prefix("cpu") {
+            Some(cpu) => self.socket_of(cpu.parse().ok()?)?,
+            None => first.strip_prefix("socket")?.parse().ok()?,
+        };
+        let rest = rest.map(|rest| format!("-{rest}")).unwrap_or_default();
+        let name = format!("{}/socket{socket}{rest}", raw.kind());
+        Some((socket, PartId::new(&name)))
+    }
+
+    fn socket_of(&self, cpu: u32) -> Option<u32> {
+        let mut all = self.sockets.iter();
+        let of = |(first, last, _): &&(u32, u32, u32)| {
+            (*first..=*last).contains(&cpu)
+        };
+        all.find(of).map(|(_, _, socket)| *socket)
     }
 
     /// What is known of a part.

@@ -1,8 +1,9 @@
 //! Memory modules: the firmware's slots, and the labels that memory
 //! controllers print for them (drivers/edac/edac_mc_sysfs.c).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::controller::Controller;
 use super::{BOARD, Labels, Look, join};
 use crate::parts::census::Reading;
 use crate::parts::ids::PartId;
@@ -12,9 +13,11 @@ use crate::parts::smbios::Memory;
 pub(super) fn read(look: &Look<'_>, labels: &Labels, reading: &mut Reading) {
     let mut modules = modules(look);
     let has_slots = !modules.is_empty();
-    for module in controllers(look, reading) {
-        let told = module.labels.iter().find_map(|own| labels.get(own));
-        let at = match told {
+    let mut told = controllers(look, reading);
+    name_as_checks_do(&mut told, reading);
+    for module in told {
+        let told_slot = module.labels.iter().find_map(|own| labels.get(own));
+        let at = match told_slot {
             Some(slot) => find(&modules, slot),
             None => module.labels.iter().find_map(|l| find(&modules, l)),
         };
@@ -112,6 +115,10 @@ struct Module {
     mib: Option<String>,
     /// The channel and the slot in it, where they follow from the ranks.
     slot: Option<(u16, u16)>,
+    /// What the driver calls the controller.
+    driver: Option<String>,
+    /// What machine checks call it, and its channel if it is alone there.
+    checks: Vec<PartId>,
 }
 
 impl Module {
@@ -123,7 +130,7 @@ impl Module {
         });
         let labels = self.labels.iter();
         let labels = labels.map(|own| PartId::new(&format!("dimm/{own}")));
-        slot.into_iter().chain(labels)
+        slot.into_iter().chain(labels).chain(self.checks.iter().cloned())
     }
 
     fn part(&self, look: &Look<'_>) -> Part {
@@ -161,6 +168,42 @@ pub fn has_row_pairs(mc_name: &str) -> bool {
     mc_name.starts_with("K8") || family.is_some_and(digits)
 }
 
+/// Gives modules the names that machine checks have for them.
+fn name_as_checks_do(modules: &mut [Module], reading: &Reading) {
+    let sockets: BTreeSet<u32> =
+        reading.sockets.iter().map(|(_, _, socket)| *socket).collect();
+    let controllers: BTreeSet<String> =
+        modules.iter().map(|module| module.controller.clone()).collect();
+    let at = |module: &Module| {
+        let location = module.location.as_deref().unwrap_or_default();
+        Some((module.controller.clone(), module.slot.or(in_slot(location))?))
+    };
+    let places: Vec<_> = modules.iter().map(at).collect();
+    for (module, place) in modules.iter_mut().zip(&places) {
+        let Some((mc, (channel, slot))) = place else { continue };
+        let number = mc.trim_start_matches("mc").parse();
+        let driver = module.driver.as_deref().unwrap_or_default();
+        let own = number.ok().and_then(|number| {
+            Controller::of(driver, number, sockets.len(), controllers.len())
+        });
+        let of_channel = places
+            .iter()
+            .flatten()
+            .filter(|(other, place)| other == mc && place.0 == *channel);
+        let alone = of_channel.count() == 1;
+        module.checks = own
+            .map(|own| own.names((*channel, *slot), alone))
+            .unwrap_or_default();
+    }
+}
+
+/// `channel 1 slot 0` is channel and slot.
+fn in_slot(location: &str) -> Option<(u16, u16)> {
+    let words: Vec<&str> = location.split_whitespace().collect();
+    let ["channel", channel, "slot", slot] = words[..] else { return None };
+    Some((channel.parse().ok()?, slot.parse().ok()?))
+}
+
 /// `csrow 3 channel 1` is in the second slot of that channel.
 fn slot_of(location: &str) -> Option<(u16, u16)> {
     let words: Vec<&str> = location.split_whitespace().collect();
@@ -182,8 +225,8 @@ fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
     };
     let mut modules = Vec::new();
     for mc in controllers.iter().filter(|name| is_numbered(name, "mc")) {
-        let own = tree.tidied(&format!("{DIR}/{mc}/mc_name"));
-        let in_pairs = own.is_some_and(|name| has_row_pairs(&name));
+        let driver = tree.tidied(&format!("{DIR}/{mc}/mc_name"));
+        let in_pairs = driver.as_deref().is_some_and(has_row_pairs);
         for name in tree.names_or_none(&format!("{DIR}/{mc}")) {
             if !is_numbered(&name, "dimm") && !is_numbered(&name, "rank") {
                 continue;
@@ -200,6 +243,8 @@ fn controllers(look: &Look<'_>, reading: &mut Reading) -> Vec<Module> {
                 location,
                 controller: mc.clone(),
                 mib: tree.tidied(&format!("{dir}/size")),
+                driver: driver.clone(),
+                checks: Vec::new(),
             };
             add(&mut modules, module);
         }
