@@ -21,6 +21,7 @@ use jiff::tz::TimeZone;
 use super::screen::Screen;
 use super::{Exit, Global};
 use crate::parts::census::Census;
+use crate::parts::host::Labels;
 use crate::parts::looker::{Looker, PATIENCE};
 use crate::sources::text::{Line, Reader};
 use crate::time::{Timestamp, parse_duration};
@@ -86,7 +87,9 @@ pub fn run(
         return Ok(Exit::Good);
     }
     let report = Report::new(global.json, out);
-    let census = args.root.as_deref().map(census).transpose()?;
+    let labels = &config.sources.inventory.labels;
+    let census = args.root.as_deref().map(|root| census(root, labels));
+    let census = census.transpose()?;
     let mut sink = Machine::new(set, census, report);
     sink.begin()?;
     feed(&mut input, &mut reader, &mut sink)
@@ -97,8 +100,8 @@ pub fn run(
 }
 
 /// The parts of the host below `root`.
-fn census(root: &Path) -> anyhow::Result<Arc<Census>> {
-    let mut looker = Looker::new(root, Default::default());
+fn census(root: &Path, labels: &Labels) -> anyhow::Result<Arc<Census>> {
+    let mut looker = Looker::new(root, labels.clone());
     let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;
     let census = Census::default().after(&Default::default(), reading);
     Ok(Arc::new(census))
