@@ -50,6 +50,11 @@ pub fn run(
         }
         None => remembered(&config),
     };
+    // The BMC is the agent's to ask: what it has read is shown.
+    let shelf = Shelf::default();
+    shelf.put(units::of_census(&known));
+    let boot: BootId = known.boot.clone();
+    let before = known.restored(&boot);
     let labels = config.sources.inventory.labels.clone();
     let mut looker = Looker::new(&config.root, labels).with_units(shelf);
     let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;

@@ -244,6 +244,11 @@ const RAID: &[FieldSpec] = &[
     field("array", Text, "the array, such as md0"),
     field("level", Text, "its level, such as raid1"),
     field("missing", Number, "an array's members that are out of it"),
+    field(
+        "bare",
+        Flag,
+        "a RAID6 or a mirror of three or more that one more failure breaks",
+    ),
     field("failed", Flag, "an array that has lost more than it can"),
     field("member", Text, "a member's block device"),
     field(

@@ -124,8 +124,16 @@ pub fn serial(text: &str) -> Option<String> {
             r.len() <= 3 && r.bytes().all(|b| b.is_ascii_digit())
         })
     });
+    // `A1_SerNum0`: AMI puts the slot first.
+    let of_slot = ["sernum", "serialnum", "assettagnum"].iter().any(|word| {
+        plain.rsplit_once(word).is_some_and(|(slot, rest)| {
+            slot.len() <= 8
+                && rest.len() <= 3
+                && rest.bytes().all(|b| b.is_ascii_digit())
+        })
+    });
     let arrayed = plain.starts_with("array") && plain.contains("num");
-    (!numbered && !arrayed).then_some(text)
+    (!numbered && !arrayed && !of_slot).then_some(text)
 }
 
 /// A model or part number: any text that is no placeholder.
@@ -160,6 +168,8 @@ mod tests {
             "FFFFFFFF",
             "xxxxxxxx",
             "SerNum0",
+            "A1_SerNum0",
+            "DIMM1_SerNum12",
             "Array1_SerialNumber0",
             "System Serial Number",
             "Default string",

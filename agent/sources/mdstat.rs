@@ -42,6 +42,18 @@ impl Array {
         self.disks.map(|(wanted, working)| wanted.saturating_sub(working))
     }
 
+    /// Whether it could once do without two members and now can without none:
+    /// one more failure loses the data.
+    pub fn is_bare(&self) -> Option<bool> {
+        let (_, working) = self.disks?;
+        let lost = self.missing()?;
+        match self.level.as_deref()? {
+            "raid6" => Some(lost == 2),
+            "raid1" => Some(lost >= 2 && working == 1),
+            _ => None,
+        }
+    }
+
     /// Whether it has lost more than its level can do without; none where
     /// that can't be told.
     pub fn failed(&self) -> Option<bool> {
@@ -189,6 +201,22 @@ unused devices: <none>
         let flags: Vec<_> =
             arrays[2].members.iter().map(|m| m.flags.as_str()).collect();
         assert_eq!(flags, ["S", "", "W"]);
+    }
+
+    #[test]
+    fn without_redundancy_is_what_had_two_to_spare() {
+        let bare = |level: &str, counts: &str| {
+            let text = format!(
+                "md0 : active {level} sda1[0]\n      8 blocks {counts}\n"
+            );
+            parse(&text)[0].is_bare()
+        };
+        assert_eq!(bare("raid6", "[4/3]"), Some(false));
+        assert_eq!(bare("raid6", "[4/2]"), Some(true));
+        assert_eq!(bare("raid6", "[4/1]"), Some(false), "it has failed");
+        assert_eq!(bare("raid1", "[3/1]"), Some(true));
+        assert_eq!(bare("raid1", "[2/1]"), Some(false), "an ordinary mirror");
+        assert_eq!(bare("raid5", "[3/2]"), None);
     }
 
     #[test]

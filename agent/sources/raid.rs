@@ -99,6 +99,7 @@ fn of_array(array: &Array) -> Fields {
     let mut fields = named(array, "array");
     let number = |n: u32| ("missing", Owned::Number(f64::from(n)));
     fields.extend(array.missing().map(number));
+    fields.extend(array.is_bare().map(|is| ("bare", Owned::Flag(is))));
     fields.extend(array.failed().map(|is| ("failed", Owned::Flag(is))));
     fields
 }
@@ -194,7 +195,8 @@ md0 : active raid1 sdc1[2] sdb1[1](F) sda1[0]
         let seen = look(&host.1).unwrap();
         let shown: Vec<String> = seen.iter().map(words).collect();
         let expected = [
-            "array=md0 failed=false kind=array level=raid1 missing=1",
+            "array=md0 bare=false failed=false kind=array level=raid1 \
+             missing=1",
             "array=md0 kind=member level=raid1 member=sdc1 state=rebuilding",
             "array=md0 kind=member level=raid1 member=sdb1 state=faulty",
             "array=md0 errors=3 kind=member level=raid1 member=sda1 \

@@ -178,3 +178,31 @@ fn a_fault_that_waits_for_its_cause_is_cleared_without_a_word() {
     assert_eq!(w.phase("bad", "disk/sda"), None);
     assert_eq!(w.told(), [""; 0]);
 }
+
+#[test]
+fn what_still_holds_is_shown_in_its_latest_words() {
+    use crate::patterns::template::Template;
+    use crate::signal::{Event, Truth};
+    let summary = Template::parse("runs without {missing}").unwrap();
+    let mut w = World::new(vec![crate::patterns::set::Pattern {
+        summary,
+        ..pattern("bad")
+    }]);
+    let tell = |w: &mut World, missing: &str| {
+        let mut signal = w.signal("bad", "raid/md6");
+        signal.captures = [("missing".into(), missing.into())].into();
+        signal.text = format!("missing={missing}");
+        w.events(vec![Event::State(signal, Truth::True)]);
+    };
+    tell(&mut w, "1");
+    w.told();
+    tell(&mut w, "2");
+    let fault = w.fault("bad", "raid/md6");
+    assert_eq!(fault.summary, "runs without 2");
+    assert_eq!(fault.count, 1, "it is the same failure");
+    assert_eq!(fault.last.back().unwrap().text, "missing=2");
+    // Told again as it was, it leaves no more evidence.
+    let kept = fault.last.len();
+    tell(&mut w, "2");
+    assert_eq!(w.fault("bad", "raid/md6").last.len(), kept);
+}
