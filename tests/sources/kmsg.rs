@@ -447,7 +447,10 @@ fn a_name_with_a_newline_forges_nothing() {
     {
         stamped(&mut packets, seq as u64, 1, &format!("-;{text}"));
     }
-    stamped(&mut packets, 9, 1, "-;two lines\\x0adisk sdb: broken");
+    // What follows a break is believed behind what a pattern takes alone.
+    let text = "-;disk sdb: broken\\x0adisk sdc: broken";
+    stamped(&mut packets, 9, 1, text);
+    stamped(&mut packets, 10, 1, "-;two lines\\x0adisk sdd: broken");
     let setup = Setup::Kmsg(packets.options());
     let bench = crate::bench::Bench::new(setup);
     // Records 4 to 8 are a gap; it comes in one batch with the match.
@@ -458,11 +461,13 @@ fn a_name_with_a_newline_forges_nothing() {
             break batch;
         }
     };
-    let [Event::Gap { lost: 5 }, Event::Match(signal)] = &batch.events[..]
+    let [Event::Gap { lost: 5 }, Event::Match(first), Event::Match(second)] =
+        &batch.events[..]
     else {
         panic!("{:?}", batch.events);
     };
-    assert_eq!(signal.part.as_str(), "disk/sdb");
+    assert_eq!(first.part.as_str(), "disk/sdb");
+    assert_eq!(second.part.as_str(), "disk/sdc");
 }
 
 #[test]
