@@ -262,7 +262,8 @@ fn syslog(header: &mut Header<'_>) {
     };
     let pid = tag.iter().position(|b| *b == b'[');
     header.identifier = &tag[..pid.unwrap_or(tag.len())];
-    header.kernel = tag == b"kernel";
+    // Some forwarders give the kernel a pid, which is 0.
+    header.kernel = matches!(tag, b"kernel" | b"kernel[0]");
     header.text = rest;
 }
 
@@ -310,10 +311,11 @@ fn ctime(text: &[u8]) -> Option<Stamp> {
     date_time(year, month(name)?, day, time).map(Stamp::Civil)
 }
 
-/// `Jan 2 15:04`, of `dmesg -e`; it is too coarse to be used.
+/// `Jan 2 15:04` or `Jan02 15:04`, of `dmesg -e` and `-H`; it is too coarse to
+/// be used.
 fn is_minute(text: &[u8]) -> bool {
     let parts = || {
-        let (name, rest) = token(text)?;
+        let (name, rest) = text.split_at_checked(3)?;
         month(name)?;
         let (day, rest) = token(rest)?;
         digits(day)?;

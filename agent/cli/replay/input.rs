@@ -33,6 +33,35 @@ pub struct Input {
     progress: Progress,
 }
 
+/// What a log is that begins like this, if it is no text; and what to do.
+fn no_text(begin: &[u8]) -> Option<&'static str> {
+    /// The first bytes of each format, as file(1) knows them.
+    const FORMATS: &[(&[u8], &str)] = &[
+        (b"\x1f\x8b", "compressed by gzip; `zcat FILE | faultline replay -`"),
+        (b"\xfd7zXZ\0", "compressed by xz; `xzcat FILE | faultline replay -`"),
+        (b"BZh", "compressed by bzip2; `bzcat FILE | faultline replay -`"),
+        (
+            b"\x28\xb5\x2f\xfd",
+            "compressed by zstd; `zstdcat FILE | faultline replay -`",
+        ),
+        (
+            b"LPKSHHRH",
+            "a binary journal; `journalctl -k -o export --file FILE | \
+             faultline replay -`",
+        ),
+        (
+            b"\xff\xfe",
+            "UTF-16; `iconv -f utf-16 -t utf-8 FILE | faultline replay -`",
+        ),
+        (
+            b"\xfe\xff",
+            "UTF-16; `iconv -f utf-16 -t utf-8 FILE | faultline replay -`",
+        ),
+    ];
+    let found = FORMATS.iter().find(|(magic, _)| begin.starts_with(magic));
+    found.map(|(_, what)| *what)
+}
+
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Input {{ lines: {}, .. }}", self.lines)
@@ -80,6 +109,11 @@ impl Input {
     /// Those of the file.
     pub fn next(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
         line.clear();
+        if self.read == 0
+            && let Some(what) = no_text(self.reader.fill_buf()?)
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let mut any = false;
         let mut cut = false;
         loop {
@@ -179,6 +213,13 @@ mod tests {
         let (all, cut) = lines(b"a\r\n\nb\xff\nc");
         assert_eq!(all, [&b"a"[..], b"", b"b\xff", b"c"]);
         assert_eq!(cut, 0);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_with_what_to_do() {
+        let from = Box::new(io::Cursor::new(b"\x1f\x8b\x08\x00\x00"));
+        let error = Input::of(from, None).next(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("zcat"), "{error}");
     }
 
     #[test]
