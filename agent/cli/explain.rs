@@ -1,13 +1,16 @@
 //! `faultline explain`: all that is known of a fault, under the headings that
 //! events and notifications use too; or of a pattern.
 
+mod done;
+
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::known::{self, is_raised};
+use self::done::{Told, done, impact, told};
+use super::known::{self, Teller, is_raised};
 use super::screen::{Ink, Screen};
-use super::{Exit, Global, escape, history, status, table, when};
+use super::{Exit, Global, client, escape, history, status, table, when};
 use crate::clock;
 use crate::config::Config;
 use crate::parts::ids::PartId;
@@ -55,7 +58,8 @@ pub fn run(
             .collect();
         let affects = affects(&fault.part, &config);
         let life = life(&config, fault);
-        let found = Found { fault, explained, affects, life };
+        let told = told(teller, &config);
+        let found = Found { fault, explained, affects, life, told };
         return found.show(global.json, out).map(|()| Exit::Good);
     }
     let set = global.load_patterns(&config)?;
@@ -115,6 +119,7 @@ struct Found<'a> {
     explained: Vec<String>,
     affects: Vec<String>,
     life: Vec<HistoryEntry>,
+    told: Told,
 }
 
 impl Found<'_> {
@@ -124,7 +129,7 @@ impl Found<'_> {
                 "fault": self.fault,
                 "affects": self.affects,
                 "explains": self.explained,
-                "done": done(self.fault),
+                "done": done(self.fault, &self.told),
                 "impact": impact(self.fault),
                 "history": self.life,
             }))?;
@@ -143,7 +148,7 @@ impl Found<'_> {
             report.more(&format!("or {suspect}"))?;
         }
         report.list("affects", &self.affects, "not known here")?;
-        report.headed("done", &done(fault))?;
+        report.headed("done", &done(fault, &self.told))?;
         report.headed("impact", impact(fault))?;
         report.headed("action", or_none(&fault.advice))?;
         let runbook = fault.runbook.as_deref().unwrap_or_default();
@@ -189,8 +194,14 @@ fn or_none(text: &str) -> &str {
 /// Severity, state, since when, how often.
 fn standing(fault: &FaultView, now: Timestamp) -> String {
     let mut text = format!("{}, {}", fault.severity, status::state(fault));
-    if let Some(opened) = &fault.opened {
-        text.push_str(&format!(" since {}", when::with_age(opened, now)));
+    match (&fault.opened, &fault.ended) {
+        (_, Some(ended)) if !is_raised(fault) => {
+            text.push_str(&format!(" since {}", when::with_age(ended, now)));
+        }
+        (Some(opened), _) if is_raised(fault) => {
+            text.push_str(&format!(" since {}", when::with_age(opened, now)));
+        }
+        _ => {}
     }
     text.push_str(&format!(
         "; {} error(s), last {}",
@@ -236,35 +247,6 @@ fn facts(fault: &FaultView) -> Vec<String> {
         facts.push(format!("also {}", names.join(", ")));
     }
     facts
-}
-
-/// What the agent does with it, as far as stage and mode let it.
-fn done(fault: &FaultView) -> String {
-    if !is_raised(fault) {
-        return "nothing; it does not hold".to_owned();
-    }
-    let mut text = "metric and log".to_owned();
-    if fault.stage != "observe" {
-        text.push_str(&format!(", condition {}", fault.condition));
-    }
-    let own = fault.attachment.as_deref().is_none_or(|a| a == "local");
-    if fault.stage == "enforce" && fault.quarantine != "none" && own {
-        text.push_str(&format!(", quarantine by {}", fault.quarantine));
-    }
-    match fault.stage.as_str() {
-        "enforce" => text,
-        stage => format!("{text} (stage {stage})"),
-    }
-}
-
-fn impact(fault: &FaultView) -> &'static str {
-    match (fault.severity.as_str(), fault.quarantine.as_str()) {
-        ("fatal", _) => "the node must not get new work",
-        ("error", "none") => "the part needs repair; the node is still useful",
-        ("error", _) => "the part needs repair, and no new work meanwhile",
-        ("warning", _) => "none now; repair when convenient",
-        _ => "none",
-    }
 }
 
 fn evidence(evidence: &crate::ledger::fault::Evidence) -> String {

@@ -1,5 +1,7 @@
 //! `faultline history`: what became of faults, newest last.
 
+use std::num::NonZeroUsize;
+
 use serde_json::json;
 
 use super::known;
@@ -14,8 +16,8 @@ pub struct HistoryArgs {
     /// Only this fault, part or pattern
     pub fault: Option<String>,
     /// At most so many changes, the newest
-    #[arg(long, short = 'n', default_value_t = 50)]
-    pub limit: usize,
+    #[arg(long, short = 'n', default_value = "50")]
+    pub limit: NonZeroUsize,
 }
 
 /// More than the store keeps; what `--limit` may ask the store for.
@@ -32,11 +34,12 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let config = global.settings()?;
     // The filter comes before the limit.
-    let limit = if args.fault.is_some() { ALL } else { args.limit.min(ALL) };
+    let most = args.limit.get();
+    let limit = if args.fault.is_some() { ALL } else { most.min(ALL) };
     let (mut entries, teller) = known::history(&config, limit)?;
     if let Some(what) = &args.fault {
         entries.retain(|entry| is_about(entry, what.trim()));
-        while entries.len() > args.limit {
+        while entries.len() > most {
             entries.pop_front();
         }
     }

@@ -41,6 +41,7 @@ impl Keeper {
             "node": self.identity.node,
             "version": env!("CARGO_PKG_VERSION"),
             "mode": self.identity.mode.word(),
+            "api_server": self.board.is_some(),
             "boot_id": self.identity.boot.0,
             "time": now.wall.to_string(),
             "started": self.identity.started.to_string(),
