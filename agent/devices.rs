@@ -74,7 +74,12 @@ fn borrow(socket: &Path, path: &Path, write: bool) -> io::Result<File> {
     let explain = |e: io::Error| {
         let at = socket.display();
         let text = format!("the lender of devices at {at}: {e}");
-        io::Error::new(e.kind(), text)
+        // A socket that is not there yet is no device that is not there.
+        let kind = match e.kind() {
+            ErrorKind::NotFound => ErrorKind::NotConnected,
+            kind => kind,
+        };
+        io::Error::new(kind, text)
     };
     let mut stream = UnixStream::connect(socket).map_err(explain)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(explain)?;
@@ -314,7 +319,10 @@ mod tests {
         assert!(refused("/etc/shadow", false).contains("is no device"));
         let gone =
             borrow(Path::new("/nonexistent"), Path::new("/dev/a"), false);
-        let error = gone.unwrap_err().to_string();
+        let error = gone.unwrap_err();
+        // Nobody is told to mount a device that only the lender can open.
+        assert_ne!(error.kind(), ErrorKind::NotFound);
+        let error = error.to_string();
         assert!(error.contains("lender of devices at /nonexistent"), "{error}");
     }
 

@@ -340,7 +340,7 @@ impl Keeper {
             log::change(&change);
             self.metrics.change(&change);
             if let Some(board) = &mut self.board {
-                board.change(&change);
+                board.change(&change, &self.record, &mut self.pending);
             }
             let entry = HistoryEntry::of(&change);
             self.recent.add([entry.clone()]);

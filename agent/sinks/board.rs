@@ -1,12 +1,13 @@
 //! What the ledger's owner shows to sinks that follow the state of the node
-//! and not each step: the latest notice wins, and changes go through a
-//! bounded queue. Neither ever makes the ledger's thread wait.
+//! and not each step: the latest notice wins, and what is to be told of a
+//! change is kept in the store until it was. Neither ever makes the ledger's
+//! thread wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::ledger::desired::Desired;
 use crate::ledger::fault::Fault;
@@ -16,12 +17,12 @@ use crate::patterns::set::{PatternSet, Quarantine, Severity, Stage};
 use crate::signal::{Health, SourceId};
 use crate::sinks::counts::Counts;
 #[cfg(feature = "kubernetes")]
+use crate::sinks::kubernetes::events::Tale;
+#[cfg(feature = "kubernetes")]
 use crate::sinks::kubernetes::quarantine::Want;
+use crate::sinks::record::Record;
+use crate::store::Pending;
 use crate::time::Timestamp;
-
-/// Changes that wait for a sink. A burst of faults on every part of a large
-/// node fits; what does not is counted, and the state is told anyway.
-const CHANGES_MAX: usize = 512;
 
 /// How often new evidence of a fatal fault is shown: somebody who took the
 /// quarantine off learns within this time that the fault goes on.
@@ -90,7 +91,6 @@ pub fn groups(set: &PatternSet, mode: Stage) -> Groups {
 #[derive(Debug)]
 pub struct Board {
     notice: watch::Sender<Arc<Notice>>,
-    changes: mpsc::Sender<Change>,
     groups: Arc<Groups>,
     mode: Stage,
     /// Whether something changed since the last notice.
@@ -107,18 +107,14 @@ pub struct Board {
 pub struct Reader {
     /// The latest notice.
     pub notice: watch::Receiver<Arc<Notice>>,
-    /// The changes, in order.
-    pub changes: mpsc::Receiver<Change>,
 }
 
 impl Board {
     /// A board and its reader.
     pub fn new(mode: Stage, counts: Arc<Counts>) -> (Board, Reader) {
         let (notice, notices) = watch::channel(Arc::default());
-        let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let board = Board {
             notice,
-            changes: sender,
             groups: Arc::default(),
             mode,
             stale: true,
@@ -126,14 +122,26 @@ impl Board {
             fatal_seen: Timestamp::default(),
             counts,
         };
-        (board, Reader { notice: notices, changes })
+        (board, Reader { notice: notices })
     }
 
-    /// Tells of a change.
-    pub fn change(&mut self, change: &Change) {
+    /// Takes a change; what is to be told of it goes into `record`, and with
+    /// the change to the disk.
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(unused_variables, reason = "there is nobody to tell")
+    )]
+    pub fn change(
+        &mut self,
+        change: &Change,
+        record: &Record,
+        pending: &mut Pending,
+    ) {
         self.stale = true;
+        #[cfg(feature = "kubernetes")]
         if change.fault.stage >= Stage::Report
-            && self.changes.try_send(change.clone()).is_err()
+            && let Some(tale) = Tale::of(change)
+            && record.add(&tale, pending)
         {
             self.counts.events_dropped(1);
         }

@@ -172,6 +172,8 @@ pub struct Pending {
     pub positions: BTreeMap<SourceId, Position>,
     /// New history, oldest first.
     pub history: VecDeque<HistoryEntry>,
+    /// Whether positions alone are in a hurry.
+    pub prompt: bool,
 }
 
 impl Pending {
@@ -184,7 +186,7 @@ impl Pending {
 
     /// Whether only positions moved: no hurry.
     fn only_positions(&self) -> bool {
-        self.faults.is_empty() && self.history.is_empty()
+        self.faults.is_empty() && self.history.is_empty() && !self.prompt
     }
 
     /// Adds what is newer; returns how many history entries had no room.
@@ -196,6 +198,7 @@ impl Pending {
             self.faults.retain(|_, fault| fault.is_some());
         }
         self.positions.extend(newer.positions);
+        self.prompt |= newer.prompt;
         self.history.extend(newer.history);
         let mut dropped = 0;
         while self.history.len() > HISTORY_PENDING {

@@ -19,4 +19,5 @@ mod said;
 #[expect(dead_code, reason = "other tests use the rest of it")]
 #[path = "../run_agent/support.rs"]
 mod support;
+mod told;
 mod world;

@@ -9,12 +9,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::hash::fnv1a;
 use crate::ledger::{Change, ChangeKind};
 use crate::patterns::pattern::camel_case;
 use crate::patterns::set::Severity;
+use crate::sinks::record::UNTOLD_MAX;
 use crate::time::{Timestamp, Uptime};
 
 /// The longest note that the API server takes
@@ -26,10 +28,6 @@ const INSTANCE_MAX: usize = 128;
 
 /// So many changes that come together get an Event each; more share one.
 pub const EACH: usize = 4;
-
-/// Changes that wait to be told, over an outage; the oldest go first, and are
-/// counted.
-pub const WAITING_MAX: usize = 256;
 
 /// How long servers keep Events (`--event-ttl`); a series ends before.
 const SERIES: Duration = Duration::from_secs(50 * 60);
@@ -43,8 +41,8 @@ pub const CONTROLLER: &str = "faultline.dev/agent";
 /// The reason of an Event that tells several changes.
 const SEVERAL: &str = "SeveralFaults";
 
-/// Something to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something to be told, as the store keeps it until it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tale {
     /// When it happened.
     pub time: Timestamp,
@@ -139,8 +137,8 @@ pub struct Telling {
     pub name: String,
     /// A new Event, or the series of one that is there.
     pub what: What,
-    /// How many changes it tells.
-    pub changes: usize,
+    /// The numbers of what it tells.
+    pub numbers: Vec<u64>,
     key: String,
 }
 
@@ -164,7 +162,10 @@ struct Series {
 /// What waits to be told, and what was told lately.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    tales: VecDeque<Tale>,
+    tales: VecDeque<(u64, Tale)>,
+    /// So many of them, the first, are in the request that was made and not
+    /// answered: what came since waits for the next.
+    sending: usize,
     series: VecDeque<Series>,
     /// Since when the first waits, and when the last came.
     since: Option<Uptime>,
@@ -172,13 +173,27 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Adds one; how many had to go for it.
-    pub fn add(&mut self, tale: Tale, now: Uptime) -> usize {
+    /// Adds one, with its number; over an outage the oldest go.
+    pub fn add(&mut self, number: u64, tale: Tale, now: Uptime) {
         self.since.get_or_insert(now);
         self.last = now;
-        self.tales.push_back(tale);
-        let over = self.tales.len().saturating_sub(WAITING_MAX);
-        self.tales.drain(..over).count()
+        self.tales.push_back((number, tale));
+        if self.tales.len() > UNTOLD_MAX {
+            self.tales.remove(self.sending.min(UNTOLD_MAX));
+        }
+    }
+
+    /// Whether this one waits.
+    pub fn holds(&self, number: u64) -> bool {
+        self.tales.iter().any(|(n, _)| *n == number)
+    }
+
+    /// These were in one request of an earlier life, and perhaps are told.
+    pub fn resend(&mut self, numbers: &[u64]) {
+        let first = self.tales.iter().take(numbers.len());
+        if first.map(|(n, _)| n).eq(numbers) {
+            self.sending = numbers.len();
+        }
     }
 
     /// Whether nothing waits.
@@ -194,9 +209,13 @@ impl Waiting {
     }
 
     /// The next request to make; the same one until `told`.
-    pub fn next(&self, teller: &Teller, now: Uptime) -> Option<Telling> {
-        let first = self.tales.front()?;
-        if self.tales.len() > EACH {
+    pub fn next(&mut self, teller: &Teller, now: Uptime) -> Option<Telling> {
+        let all = self.tales.len();
+        if self.sending == 0 {
+            self.sending = if all > EACH { all } else { all.min(1) };
+        }
+        let (number, first) = self.tales.front()?;
+        if self.sending > 1 {
             return Some(self.several(teller));
         }
         let name = name(teller, first);
@@ -204,9 +223,9 @@ impl Waiting {
         let known = self.series.iter().find(|s| {
             s.key == first.key && s.name != name && now.since(s.last) < SERIES
         });
-        let (key, changes) = (first.key.clone(), 1);
+        let (key, numbers) = (first.key.clone(), vec![*number]);
         Some(match known {
-            None => Telling { name, what: What::New(new), changes, key },
+            None => Telling { name, what: What::New(new), numbers, key },
             Some(series) => {
                 let patch = json!({ "series": {
                     "count": series.count + 1,
@@ -214,14 +233,16 @@ impl Waiting {
                 }});
                 let name = series.name.clone();
                 let what = What::Series(patch, new);
-                Telling { name, what, changes, key }
+                Telling { name, what, numbers, key }
             }
         })
     }
 
     fn several(&self, teller: &Teller) -> Telling {
         let mut kinds: Vec<(&str, usize)> = Vec::new();
-        for tale in &self.tales {
+        let (numbers, tales): (Vec<u64>, Vec<&Tale>) =
+            self.tales.iter().take(self.sending).map(|(n, t)| (*n, t)).unzip();
+        for tale in &tales {
             match kinds.iter_mut().find(|(action, _)| *action == tale.action) {
                 Some((_, count)) => *count += 1,
                 None => kinds.push((&tale.action, 1)),
@@ -232,13 +253,13 @@ impl Waiting {
         };
         let counts: Vec<String> = kinds.iter().map(count).collect();
         let mut note = format!("{}: ", counts.join(", "));
-        let bad = self.tales.iter().filter(|t| t.warning);
-        let good = self.tales.iter().filter(|t| !t.warning);
+        let bad = tales.iter().filter(|t| t.warning);
+        let good = tales.iter().filter(|t| !t.warning);
         let all: Vec<&str> = bad.chain(good).map(|t| t.note.as_str()).collect();
         note.push_str(&all.join(" | "));
-        let newest = self.tales.back().map_or(Timestamp(0), |t| t.time);
+        let newest = tales.last().map_or(Timestamp(0), |t| t.time);
         let mut key = String::new();
-        for tale in &self.tales {
+        for tale in &tales {
             key.push_str(&format!("{}@{};", tale.key, tale.time.0));
         }
         let tale = Tale {
@@ -246,23 +267,23 @@ impl Waiting {
             reason: SEVERAL.to_owned(),
             action: "Changed".to_owned(),
             note,
-            warning: self.tales.iter().any(|t| t.warning),
+            warning: tales.iter().any(|t| t.warning),
             key,
         };
         let name = name(teller, &tale);
         let what = What::New(event(teller, &name, &tale));
-        let (changes, key) = (self.tales.len(), tale.key);
-        Telling { name, what, changes, key }
+        Telling { name, what, numbers, key: tale.key }
     }
 
     /// A request was made, or is not worth repeating; `anew`: as a new
     /// Event.
     pub fn told(&mut self, telling: &Telling, anew: Option<&str>, now: Uptime) {
-        self.tales.drain(..telling.changes.min(self.tales.len()));
+        self.tales.retain(|(number, _)| !telling.numbers.contains(number));
+        self.sending = 0;
         if self.tales.is_empty() {
             self.since = None;
         }
-        if telling.changes > 1 {
+        if telling.numbers.len() > 1 {
             return;
         }
         let is_new = matches!(telling.what, What::New(_));

@@ -38,20 +38,18 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::board::Reader;
 use super::counts::Counts;
 use super::record::Record;
 use crate::queue::Message;
 use client::Client;
-use events::{Tale, WAITING_MAX};
 use node::Held;
 use outlive::outlive;
 use quarantine::Rules;
 use quarantine::task::{Settled, Task};
 use reporter::Reporter;
-use teller::{Tales, hand};
 
 /// The domain of all that the agents write: taint, label, annotations,
 /// limits.
@@ -91,16 +89,14 @@ impl Sink {
         let Sink { client, reader, record, counts, ledger, .. } = self;
         let (client, record): (&Client, &Record) = (client, record);
         let counts: &Arc<Counts> = counts;
-        let Reader { notice, changes: from_ledger } = reader;
+        let Reader { notice } = reader;
         let (held, settled) = (Held::default(), Settled::default());
-        let (tales, told) = mpsc::channel(WAITING_MAX);
         let (done, acted) = watch::channel(Arc::default());
         let quarantine = Task {
             client,
             held: &held,
             record,
             counts,
-            tales: tales.clone(),
             ledger: ledger.clone(),
             settled: &settled,
             rules: self.rules,
@@ -116,21 +112,7 @@ impl Sink {
             node::follow(client, &held, counts),
             quarantine.run(notice.clone(), held.watch(), done),
             reporter.run(notice.clone(), held.watch(), acted),
-            teller::tell(client, &held, counts, told),
-            changes(from_ledger, tales, counts),
+            teller::tell(client, &held, counts, record),
         );
-    }
-}
-
-/// Makes tales of the ledger's changes.
-async fn changes(
-    changes: &mut mpsc::Receiver<crate::ledger::Change>,
-    tales: Tales,
-    counts: &Arc<Counts>,
-) {
-    while let Some(change) = changes.recv().await {
-        if let Some(tale) = Tale::of(&change) {
-            hand(&tales, counts, tale);
-        }
     }
 }

@@ -27,7 +27,7 @@ fn two_hundred_changes_are_one_event() {
     let mut waiting = Waiting::default();
     for n in 0..200 {
         let tale = tale(n, &format!("f{n}"), "sda is bad");
-        assert_eq!(waiting.add(tale, Uptime(n as u64 * 10_000)), 0);
+        waiting.add(n as u64, tale, Uptime(n as u64 * 10_000));
     }
     assert_eq!(waiting.due(QUIET, LONGEST), Some(Uptime(4_990_000)));
     let telling = waiting.next(&teller(), at(5)).unwrap();
@@ -44,24 +44,69 @@ fn two_hundred_changes_are_one_event() {
 fn changes_that_never_pause_are_told_all_the_same() {
     let mut waiting = Waiting::default();
     for second in 0..100 {
-        waiting.add(tale(second, "f", "x"), at(second as u64));
+        let tale = tale(second, "f", "x");
+        waiting.add(second as u64, tale, at(second as u64));
     }
     assert_eq!(waiting.due(QUIET, LONGEST), Some(at(30)));
 }
 
 #[test]
-fn an_outage_keeps_the_newest_and_counts_the_rest() {
+fn an_outage_keeps_the_newest_and_what_is_being_sent() {
     let mut waiting = Waiting::default();
-    let add = |n: i64| waiting.add(tale(n, "f", "x"), at(0));
-    let dropped: usize = (0..WAITING_MAX as i64 + 5).map(add).sum();
-    assert_eq!(dropped, 5);
+    waiting.add(0, tale(0, "f", "x"), at(0));
+    let sent = waiting.next(&teller(), at(0)).unwrap();
+    for n in 1..UNTOLD_MAX as u64 + 5 {
+        waiting.add(n, tale(n as i64, "f", "x"), at(0));
+    }
+    assert_eq!(waiting.next(&teller(), at(0)).unwrap(), sent);
+    waiting.told(&sent, None, at(0));
+    let rest = waiting.next(&teller(), at(0)).unwrap().numbers;
+    assert_eq!((rest[0], rest.len()), (6, UNTOLD_MAX - 1));
+}
+
+#[test]
+fn what_had_no_answer_is_sent_again_as_it_was() {
+    for first in [1, 6] {
+        let mut waiting = Waiting::default();
+        for n in 0..first {
+            waiting.add(n, tale(n as i64, &format!("f{n}"), "x"), at(0));
+        }
+        let sent = waiting.next(&teller(), at(0)).unwrap();
+        assert_eq!(sent.numbers.len() as u64, first);
+        for n in first..first + 9 {
+            waiting.add(n, tale(n as i64, &format!("f{n}"), "x"), at(1));
+        }
+        assert_eq!(waiting.next(&teller(), at(2)).unwrap(), sent);
+        waiting.told(&sent, None, at(2));
+        let rest = waiting.next(&teller(), at(2)).unwrap();
+        assert_eq!(rest.numbers.len(), 9);
+    }
+}
+
+#[test]
+fn what_an_earlier_life_sent_together_is_sent_together_again() {
+    let mut waiting = Waiting::default();
+    let add = |waiting: &mut Waiting, n: u64| {
+        waiting.add(n, tale(n as i64, &format!("f{n}"), "x"), at(0));
+    };
+    (0..6).for_each(|n| add(&mut waiting, n));
+    let sent = waiting.next(&teller(), at(0)).unwrap();
+    let mut after = Waiting::default();
+    (0..9).for_each(|n| add(&mut after, n));
+    after.resend(&sent.numbers);
+    assert_eq!(after.next(&teller(), at(9)).unwrap(), sent);
+    // Unless some of it was told since.
+    let mut other = Waiting::default();
+    (2..9).for_each(|n| add(&mut other, n));
+    other.resend(&sent.numbers);
+    assert_eq!(other.next(&teller(), at(9)).unwrap().numbers.len(), 7);
 }
 
 #[test]
 fn the_same_again_is_a_series_and_a_lost_one_begins_anew() {
     let mut waiting = Waiting::default();
     let mut tell = |number: i64, gone: bool, now| {
-        waiting.add(tale(number, "f Opened", "x"), now);
+        waiting.add(number as u64, tale(number, "f Opened", "x"), now);
         let telling = waiting.next(&teller(), now).unwrap();
         let anew = match &telling.what {
             What::Series(_, new) if gone => Some(name_of(new).to_owned()),
@@ -90,7 +135,7 @@ fn the_same_again_is_a_series_and_a_lost_one_begins_anew() {
 fn the_same_change_has_the_same_name_each_time_it_is_sent() {
     let name = |number, uid: &str| {
         let mut waiting = Waiting::default();
-        waiting.add(tale(number, "f Opened", "x"), at(0));
+        waiting.add(0, tale(number, "f Opened", "x"), at(0));
         let teller = Teller { node: "n1".into(), uid: uid.into() };
         waiting.next(&teller, at(0)).unwrap().name
     };
@@ -103,7 +148,7 @@ fn the_same_change_has_the_same_name_each_time_it_is_sent() {
 fn a_note_is_one_bounded_line_and_times_have_six_digits() {
     let mut waiting = Waiting::default();
     let text = format!("a\nb {}", "é".repeat(900));
-    waiting.add(tale(0, "f", &text), at(0));
+    waiting.add(0, tale(0, "f", &text), at(0));
     let telling = waiting.next(&teller(), at(0)).unwrap();
     let What::New(event) = telling.what else { panic!() };
     let note = event["note"].as_str().unwrap();

@@ -24,7 +24,7 @@ use crate::sinks::kubernetes::conditions::is_valid;
 use crate::sinks::kubernetes::events::Tale;
 use crate::sinks::kubernetes::guard::{Guard, Verdict};
 use crate::sinks::kubernetes::node::{Held, Latest};
-use crate::sinks::kubernetes::teller::{Tales, hand};
+use crate::sinks::kubernetes::teller::hand;
 use crate::sinks::record::Record;
 use crate::time::{Now, Timestamp, Uptime};
 
@@ -53,12 +53,10 @@ pub struct Task<'a> {
     pub client: &'a Client,
     /// The own Node, followed.
     pub held: &'a Held,
-    /// What is remembered.
+    /// What is remembered, and what is to be told.
     pub record: &'a Record,
     /// What is counted.
     pub counts: &'a Arc<Counts>,
-    /// Where Events are told.
-    pub tales: Tales,
     /// The way to the ledger's owner.
     pub ledger: SyncSender<Message>,
     /// What a person has settled.
@@ -162,7 +160,7 @@ impl Task<'_> {
             tracing::error!("{note}");
             let key = "unguarded".to_owned();
             let tale = event("Unguarded", note, true, key, now.wall);
-            hand(&self.tales, self.counts, tale);
+            hand(self.record, self.counts, &tale);
         }
         let allowed = guard.allows()?;
         self.counts.guarded(guard.is_guarded());
@@ -219,7 +217,7 @@ impl Task<'_> {
                 true => tracing::warn!(action = tale.action, "{}", tale.note),
                 false => tracing::info!(action = tale.action, "{}", tale.note),
             }
-            hand(&self.tales, self.counts, tale);
+            hand(self.record, self.counts, &tale);
         }
         if let Standing::Unknown(error) = &turn.standing {
             tracing::debug!(error, "quarantine can't be looked after");
@@ -286,11 +284,8 @@ impl Task<'_> {
         tracing::info!("{note}");
         let action = if good { "Cleared" } else { "NotCleared" };
         let key = format!("clear {} {}", order.text, now.wall.0);
-        hand(
-            &self.tales,
-            self.counts,
-            event(action, note, !good, key, now.wall),
-        );
+        let tale = event(action, note, !good, key, now.wall);
+        hand(self.record, self.counts, &tale);
         // At once: the annotation goes next.
         Duration::ZERO
     }

@@ -1,0 +1,85 @@
+//! Each change of a fault is told once, whenever the agent ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::kube::{Cluster, on_each_server};
+use super::world::{NODE, World};
+
+/// How long after the start all that there was to tell is told: longer than
+/// a change waits for company.
+const ALL_TOLD: Duration = Duration::from_secs(5);
+
+fn ready(c: &Cluster) -> World {
+    c.create_node(NODE, json!({}));
+    let world = World::start(c);
+    c.until("the first conditions", |c| {
+        c.condition(NODE, "MemoryFault")["status"] == "False"
+    });
+    world
+}
+
+fn fails(world: &World, dimm: usize) {
+    world.dimm_fails(dimm);
+    world.agent.until(|a| {
+        let (_, faults) = a.get("/api/v1/faults");
+        faults.contains(&format!("DIMM#{dimm}\""))
+    });
+}
+
+/// The Events that tell of this DIMM's opening.
+fn openings(c: &Cluster, dimm: usize) -> Vec<Value> {
+    let name = format!("DIMM#{dimm}]");
+    let mut events = c.events(NODE);
+    events.retain(|e| e["note"].as_str().is_some_and(|n| n.contains(&name)));
+    events
+}
+
+#[test]
+fn what_an_agent_saw_just_before_it_ended_is_told_once_by_the_next() {
+    on_each_server(|c| {
+        let mut world = ready(c);
+        fails(&world, 0);
+        world = world.crash(&c.kubeconfig());
+        fails(&world, 1);
+        world = world.restart(&c.kubeconfig());
+        for dimm in 0..2 {
+            c.until("its opening is told", |c| !openings(c, dimm).is_empty());
+        }
+        // What was told is not told again.
+        world = world.crash(&c.kubeconfig());
+        std::thread::sleep(ALL_TOLD);
+        world.stop();
+        for dimm in 0..2 {
+            let told = openings(c, dimm);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!(told[0]["action"], "Opened");
+            assert_eq!(told[0]["series"], Value::Null);
+        }
+    });
+}
+
+#[test]
+fn an_outage_that_the_agent_does_not_outlive_is_told_after_it() {
+    on_each_server(|c| {
+        let mut world = ready(c);
+        c.stop();
+        for dimm in 0..6 {
+            fails(&world, dimm);
+        }
+        // A parcel for the store waits this long for company, at most.
+        std::thread::sleep(Duration::from_millis(500));
+        world.agent.child.kill().unwrap();
+        c.start_again();
+        world = world.crash(&c.kubeconfig());
+        c.until("it is told", |c| !c.events(NODE).is_empty());
+        world = world.crash(&c.kubeconfig());
+        std::thread::sleep(ALL_TOLD);
+        world.stop();
+        let told = c.events(NODE);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let note = told[0]["note"].as_str().unwrap();
+        assert!(note.starts_with("6 opened: "), "{note}");
+    });
+}
