@@ -99,6 +99,10 @@ pub struct Board {
     complete: bool,
     /// When a fatal fault was last seen, as it was shown.
     fatal_seen: Timestamp,
+    #[cfg_attr(
+        not(feature = "kubernetes"),
+        expect(dead_code, reason = "there is nobody to tell")
+    )]
     counts: Arc<Counts>,
 }
 
