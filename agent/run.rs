@@ -113,11 +113,15 @@ fn run_logged(
     let positions = keeper.positions.clone();
     let setups = setups(config);
     keeper.desk = setups.iter().find_map(Setup::desk);
-    if let Some(board) = setups.iter().find_map(Setup::board) {
-        keeper.metrics.bmcs(board);
+    let board = setups.iter().find_map(Setup::board);
+    if let Some(board) = &board {
+        keeper.metrics.bmcs(board.clone());
     }
+    let names = bmcs::names(&setups);
     let running =
         sources::start(setups, &shared, &positions).map_err(start_error)?;
+    bmcs::look_for_more(config, board, names, &shared, &positions)
+        .map_err(start_error)?;
     tell_manager(&[NotifyState::Ready]);
     // What a panic leaves behind is never looked at again.
     let worked = catch_unwind(AssertUnwindSafe(|| {

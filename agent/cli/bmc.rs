@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::config::Config;
 use crate::ipmi::{Address, Credentials, Link, access};
 use crate::sources::Stop;
@@ -24,8 +26,12 @@ impl BmcArgs {
     /// The ways to the BMCs that are meant, none of them open yet.
     ///
     /// # Errors
-    /// The process has no descriptors left.
-    pub fn links(&self, config: &Config) -> anyhow::Result<Vec<Link>> {
+    /// None yet; what is wrong with one is found when it is asked.
+    pub fn links(
+        &self,
+        config: &Config,
+        stop: &Stop,
+    ) -> anyhow::Result<Vec<Link>> {
         let ipmi = &config.sources.ipmi;
         let addresses = match &self.bmc {
             Some(one) => vec![one.clone()],
@@ -37,10 +43,32 @@ impl BmcArgs {
                 .map_or_else(|| Credentials::read(path), Ok),
             None => ipmi.credentials(),
         };
-        let stop = Stop::new()?;
-        let link = |address| Link::new(address, credentials.clone(), &stop);
+        let link = |address| Link::new(address, credentials.clone(), stop);
         Ok(addresses.into_iter().map(link).collect())
     }
+}
+
+/// What is told by Ctrl-C and SIGTERM, so that sessions are closed: a BMC has
+/// few, and keeps one that is left open for a minute. A second one ends the
+/// process at once.
+///
+/// # Errors
+/// The process has no descriptors left, or no thread.
+pub fn until_interrupted() -> anyhow::Result<Stop> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    let stop = Stop::new()?;
+    let told = stop.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.wait().is_ok() {
+            told.tell();
+        }
+        // What follows has its usual effect, on this thread. If that cannot
+        // be had there is SIGKILL.
+        let _ = signals.thread_unblock();
+        std::thread::sleep(std::time::Duration::MAX);
+    })?;
+    Ok(stop)
 }
 
 /// What is wrong with a BMC that does not answer, with what to do about it.
@@ -57,6 +85,8 @@ pub fn explain(address: &Address, why: &str, config: &Config) -> String {
                 }
             }
         }
+        // Some errors name the device themselves.
+        _ if why.contains(&address.to_string()) => why.to_owned(),
         _ => format!("{address}: {why}"),
     }
 }

@@ -19,9 +19,10 @@ use super::{Exit, Global};
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
-    /// Where the host's /proc, /sys and /dev are found
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub root: PathBuf,
+    /// Where the host's /proc, /sys and /dev are found [default: root: of the
+    /// configuration, else /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
     /// Ask the API server with this kubeconfig: an administrator's may list
     /// the DaemonSets, the agent's may not
     #[arg(long, value_name = "FILE")]
@@ -105,12 +106,16 @@ pub fn run(
     args: &DoctorArgs,
     out: &mut Screen,
 ) -> anyhow::Result<Exit> {
-    let mut checks = host::checks(&args.root);
-    checks.extend(hardware::checks(&args.root));
-    checks.push(tracepoints::check(&args.root));
-    checks.push(ipmi::check(global, &args.root));
+    // A configuration that makes no sense is told of by a check of its own.
+    let root = args.root.clone().unwrap_or_else(|| {
+        global.settings().map_or_else(|_| "/".into(), |config| config.root)
+    });
+    let mut checks = host::checks(&root);
+    checks.extend(hardware::checks(&root));
+    checks.push(tracepoints::check(&root));
+    checks.push(ipmi::check(global, &root));
     let kubeconfig = args.kubeconfig.as_ref();
-    checks.extend(agent::checks(global, &args.root, kubeconfig));
+    checks.extend(agent::checks(global, &root, kubeconfig));
     let worst = checks.iter().map(|c| c.verdict).max().unwrap_or(Verdict::Ok);
     if global.json {
         out.json(&serde_json::json!({ "worst": worst, "checks": checks }))?;

@@ -92,7 +92,7 @@ pub struct Files {
 #[derive(Debug, Parser)]
 #[command(name = "faultline", version, propagate_version = true)]
 #[command(
-    after_help = "Exit status: scan, status, nodes: 0 nothing, 1 the worst is \
+    after_help = "Exit status: scan, sensors, status, nodes: 0 nothing, 1 the worst is \
     a warning, 2 an error or fatal, 3 could not check; check, test: 0 good, \
     1 findings; any command: 3 it could not be done, 64 wrong usage."
 )]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::bmc::{BmcArgs, explain};
+use super::bmc::{BmcArgs, explain, until_interrupted};
 use super::screen::{Ink, Screen};
 use super::table::{Fit, Table, UNKNOWN};
 use super::{Exit, Global, escape};
@@ -52,7 +52,7 @@ pub fn run(
 ) -> anyhow::Result<Exit> {
     let config = global.settings()?;
     let mut logs = Vec::new();
-    for mut link in args.bmc.links(&config)? {
+    for mut link in args.bmc.links(&config, &until_interrupted()?)? {
         let mut log = read(&mut link);
         if let Some(why) = &mut log.trouble {
             *why = explain(link.address(), why, &config);

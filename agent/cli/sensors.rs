@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::bmc::{BmcArgs, explain};
+use super::bmc::{BmcArgs, explain, until_interrupted};
 use super::screen::{Ink, Screen};
 use super::table::{Fit, Table, UNKNOWN};
 use super::{Exit, Global, escape};
@@ -17,7 +17,6 @@ use crate::decode::ipmi::thresholds::Threshold;
 use crate::ipmi::grade::{self, Grade};
 use crate::ipmi::monitor::{Monitor, Pace, Shared, View};
 use crate::ipmi::{Address, Link};
-use crate::sources::Stop;
 use crate::time::{Uptime, show_duration};
 
 /// Options of `sensors`.
@@ -68,23 +67,28 @@ pub fn run(
     let now = every.unwrap_or(Duration::from_secs(1));
     let pace = Pace { fast: now, normal: now, slow: now };
     let mut bmcs: Vec<Bmc> = Vec::new();
-    for link in args.bmc.links(&config)? {
+    let stop = until_interrupted()?;
+    for link in args.bmc.links(&config, &stop)? {
         let (address, link) = (link.address().clone(), Mutex::new(link));
         let (monitor, trouble) = (Monitor::new(pace), None);
         bmcs.push(Bmc { address, link, monitor, trouble });
     }
-    let stop = Stop::new()?;
     loop {
         for bmc in &mut bmcs {
             bmc.ask(&config);
+        }
+        if stop.is_told() {
+            return Ok(Exit::CannotCheck);
         }
         if every.is_some() && out.is_terminal() && !global.json {
             write!(out, "{CLEAR}")?;
         }
         let exit = show(&bmcs, args.only.as_deref(), global.json, out)?;
         out.flush()?;
-        let Some(every) = every else { return Ok(exit) };
-        stop.sleep(every);
+        match every {
+            Some(every) if !stop.sleep(every) => {}
+            _ => return Ok(exit),
+        }
     }
 }
 

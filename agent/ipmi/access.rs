@@ -40,6 +40,19 @@ pub fn devices(root: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Where the device that is to stand at `path` really does: older systems
+/// have the same number elsewhere.
+pub fn place_of(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let number = name.and_then(|name| name.strip_prefix("ipmi"));
+    let (Some(number), Some(dev)) = (number, path.parent()) else {
+        return path.to_owned();
+    };
+    let others = ["ipmi", "ipmidev"].map(|dir| dev.join(dir).join(number));
+    let found = others.into_iter().find(|other| other.exists());
+    found.filter(|_| !path.exists()).unwrap_or_else(|| path.to_owned())
+}
+
 /// The BMCs that are meant where the configuration names none.
 pub fn local(root: &Path) -> Vec<Address> {
     let mut found = devices(root);
@@ -140,6 +153,9 @@ mod tests {
         assert_eq!(names, ["ipmi2", "ipmi10"]);
         let old = host(&["dev/ipmidev/0"]);
         assert_eq!(devices(old.path()).len(), 1);
+        let first = old.path().join("dev/ipmi0");
+        assert_eq!(place_of(&first), old.path().join("dev/ipmidev/0"));
+        assert_eq!(place_of(&dir.path().join("dev/ipmi2")), found[0]);
         assert_eq!(local(host(&[]).path()).len(), 1);
     }
 

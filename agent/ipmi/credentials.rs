@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -61,7 +61,14 @@ impl Credentials {
     /// error never shows what stands in it.
     pub fn read(path: &Path) -> Result<Credentials, String> {
         let shown = path.display();
-        let failed = |e: std::io::Error| format!("{shown}: {e}");
+        let failed = |e: std::io::Error| match e.kind() {
+            ErrorKind::NotFound => format!(
+                "there is no {shown}; write `user:` and `password:` of the \
+                 BMC into it and chmod 600 it, or set {USER_VARIABLE} and \
+                 {PASSWORD_VARIABLE}"
+            ),
+            _ => format!("{shown}: {e}"),
+        };
         let file = File::open(path).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         if !about.is_file() {
@@ -147,6 +154,13 @@ mod tests {
         let wrong = file("user: a\npasword: s3cret\n", 0o600);
         let why = Credentials::read(wrong.path()).unwrap_err();
         assert!(!why.contains("s3cret"), "{why}");
+    }
+
+    #[test]
+    fn where_there_is_no_file_it_is_said_what_to_do() {
+        let why = Credentials::read(Path::new("/none.yaml")).unwrap_err();
+        assert!(why.contains("/none.yaml; write `user:`"), "{why}");
+        assert!(why.contains(PASSWORD_VARIABLE), "{why}");
     }
 
     #[test]

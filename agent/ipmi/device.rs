@@ -128,6 +128,12 @@ impl Device {
     }
 
     fn failed(&self, errno: Errno) -> TransportError {
+        if errno == Errno::ENOTTY {
+            return TransportError::Denied(format!(
+                "{} is no device of a BMC; name one like /dev/ipmi0",
+                self.name
+            ));
+        }
         TransportError::Io(format!("{}: {}", self.name, errno.desc()))
     }
 
@@ -288,6 +294,8 @@ mod tests {
         let mut other = Device::open(Path::new("/dev/null"), &stop).unwrap();
         let deadline = clock::boot().plus(Duration::from_secs(1));
         let sent = other.send(Target::BMC, 6, 1, &[], deadline);
-        assert!(matches!(sent, Err(TransportError::Io(_))), "{sent:?}");
+        let why = sent.unwrap_err();
+        assert!(why.is_ours(), "{why:?}");
+        assert!(why.to_string().contains("no device of a BMC"), "{why}");
     }
 }

@@ -14,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::link::Link;
 use super::standing::Standing;
-use super::{TransportError, code, netfn};
+use super::{Response, TransportError, code, netfn};
 use crate::decode::ipmi::sel::{self, Entry, LAST, Stamp};
 use crate::hash::fnv1a;
 
 /// Commands of the log (IPMI 2.0, chapter 31).
 const GET_INFO: u8 = 0x40;
+const RESERVE: u8 = 0x42;
 const GET_ENTRY: u8 = 0x43;
 const GET_TIME: u8 = 0x48;
 
@@ -28,6 +29,9 @@ const INFO: usize = 14;
 
 /// The whole record.
 const WHOLE: u8 = 0xFF;
+
+/// So much of it of a BMC that does not give the whole: half.
+const PIECE: u8 = 8;
 
 /// Where the log was read up to, as it is kept over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,7 +303,10 @@ fn get(
 ) -> Result<Option<(u16, Result<Entry, sel::BadEntry>)>, LogError> {
     let [low, high] = id.to_le_bytes();
     let data = [0, 0, low, high, 0, WHOLE];
-    let response = link.ask(netfn::STORAGE, GET_ENTRY, &data)?;
+    let mut response = link.ask(netfn::STORAGE, GET_ENTRY, &data)?;
+    if matches!(response.code, code::TOO_MANY_BYTES | code::FIELD_LENGTH) {
+        response = in_pieces(link, id)?;
+    }
     match (response.code, response.data.as_slice()) {
         (code::OK, [low, high, record @ ..]) => {
             let next = u16::from_le_bytes([*low, *high]);
@@ -311,6 +318,33 @@ fn get(
         (code::ABSENT, _) => Ok(None),
         (other, _) => Err(LogError::Refused(other)),
     }
+}
+
+/// The same answer from a BMC that does not give a whole record at once. A
+/// part of one wants a reservation (IPMI 2.0, 31.4).
+fn in_pieces(link: &mut Link, id: u16) -> Result<Response, TransportError> {
+    let [low, high] = id.to_le_bytes();
+    let reserved = link.ask(netfn::STORAGE, RESERVE, &[])?;
+    let [first, second, ..] = reserved.data[..] else { return Ok(reserved) };
+    let mut whole = Vec::new();
+    for offset in (0..sel::RECORD).step_by(usize::from(PIECE)) {
+        let data = [first, second, low, high, offset as u8, PIECE];
+        let response = link.ask(netfn::STORAGE, GET_ENTRY, &data)?;
+        let (code::OK, Some((next, piece))) =
+            (response.code, response.data.split_at_checked(2))
+        else {
+            return Ok(response);
+        };
+        if whole.is_empty() {
+            whole.extend_from_slice(next);
+        }
+        let length = piece.len().min(usize::from(PIECE));
+        whole.extend_from_slice(&piece[..length]);
+        if length < usize::from(PIECE) {
+            break;
+        }
+    }
+    Ok(Response { code: code::OK, data: whole })
 }
 
 /// Bytes as hexadecimal digits.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::device::Device;
 use super::lan::Lan;
 use super::{
-    Address, Credentials, Response, Target, Transport, TransportError, code,
-    netfn,
+    Address, Credentials, Response, Target, Transport, TransportError, access,
+    code, netfn,
 };
 use crate::clock;
 use crate::sources::Stop;
@@ -204,7 +204,8 @@ impl Link {
     fn open(&self) -> Result<Box<dyn Transport>, TransportError> {
         match &self.address {
             Address::Device(path) => {
-                Ok(Box::new(Device::open(path, &self.stop)?))
+                let path = access::place_of(path);
+                Ok(Box::new(Device::open(&path, &self.stop)?))
             }
             Address::Lan(host, port) => {
                 let credentials = self.credentials.as_ref();

@@ -164,6 +164,14 @@ impl TransportError {
         }
     }
 
+    /// The kind of what went wrong, also while it is left alone for that.
+    pub fn kind_of_cause(&self) -> Option<&'static str> {
+        match self {
+            TransportError::Resting(why) => why.kind_of_cause(),
+            other => other.kind(),
+        }
+    }
+
     /// Whether it is for people to set right (a permission, a password), and
     /// says nothing of the BMC.
     pub fn is_ours(&self) -> bool {

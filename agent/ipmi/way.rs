@@ -41,6 +41,15 @@ impl Way {
         addresses.into_iter().enumerate().map(way).collect()
     }
 
+    /// One to a BMC of this machine that appeared after others were named.
+    pub fn further(address: Address, board: &Board) -> Way {
+        let none = Err("a device wants no credentials".to_owned());
+        let mut ways = Way::all(vec![address], &none, board);
+        let mut way = ways.remove(0);
+        way.is_first = false;
+        way
+    }
+
     /// The link, made at the first call.
     pub fn link(&self, stop: &Stop) -> Shared<'_> {
         let make = || {
@@ -77,5 +86,8 @@ mod tests {
         let ways = Way::all(addresses.unwrap(), &none, &Board::default());
         assert_eq!(ways[0].part("psu/2".into()), "psu/2");
         assert_eq!(ways[1].part("psu/2".into()), "psu/bmc1 2");
+        let later = "/dev/ipmi2".parse().unwrap();
+        let later = Way::further(later, &Board::default());
+        assert_eq!(later.part("psu/2".into()), "psu/bmc2 2");
     }
 }

@@ -70,7 +70,7 @@ pub fn instance(source: Source, way: &Way) -> SourceId {
 /// There should be, and is not: why, and what to do.
 pub fn is_there(way: &Way, root: &std::path::Path) -> Result<(), NotThere> {
     let Address::Device(path) = &way.address else { return Ok(()) };
-    if path.exists() {
+    if access::place_of(path).exists() {
         return Ok(());
     }
     Err(match access::missing(root) {
@@ -264,7 +264,7 @@ impl<'a> Poller<'a> {
         let health = match &pass.answers {
             Err(error) if error.is_ours() => Health::Down(error.to_string()),
             // That it does not answer is a fault of its own, not ours.
-            Err(error) if context.once || self.may_be_mistaken() => {
+            Err(error) if context.once || self.may_be_mistaken(error) => {
                 Health::Down(error.to_string())
             }
             _ => match pass.trouble.clone().or_else(|| all_unknown(views)) {
@@ -331,9 +331,11 @@ impl<'a> Poller<'a> {
     }
 
     /// Whether it may be the address that is wrong: nobody has ever answered
-    /// there. The kernel has no device without a BMC.
-    fn may_be_mistaken(&self) -> bool {
-        !self.ever && matches!(self.options.way.address, Address::Lan(..))
+    /// there. The kernel has no device without a BMC; a file that leads to no
+    /// driver is none.
+    fn may_be_mistaken(&self, error: &TransportError) -> bool {
+        let is_lan = matches!(self.options.way.address, Address::Lan(..));
+        !self.ever && (is_lan || error.kind_of_cause() == Some("absent"))
     }
 
     /// The BMC itself, as a sensor of the health of management: whether it
@@ -354,7 +356,7 @@ impl<'a> Poller<'a> {
         ];
         match &pass.answers {
             Ok(()) => fields.push(("state", Value::Word("none"))),
-            Err(error) if error.is_ours() || self.may_be_mistaken() => {
+            Err(error) if error.is_ours() || self.may_be_mistaken(error) => {
                 fields.push(("unknown", Value::Word("not-permitted")));
             }
             Err(_) => {

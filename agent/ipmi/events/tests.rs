@@ -22,6 +22,10 @@ struct Store {
     reads: usize,
     /// What the last record leads to, if not to the end.
     back: Option<u16>,
+    /// How many bytes of a record it gives at once, if not all.
+    most: Option<u8>,
+    /// The latest reservation.
+    reserved: u8,
 }
 
 const NOON: u32 = 0x6000_0000;
@@ -42,7 +46,18 @@ fn bmc(store: &Arc<Mutex<Store>>) -> Link {
             out.push(0x02);
             return answer(0, &out);
         }
+        if command == RESERVE {
+            store.reserved += 1;
+            return answer(0, &[store.reserved, 0]);
+        }
         store.reads += 1;
+        if store.most.is_some_and(|most| data[5] > most) {
+            return answer(code::TOO_MANY_BYTES, &[]);
+        }
+        // A part of a record wants the latest reservation.
+        if data[4] > 0 && data[..2] != [store.reserved, 0] {
+            return answer(code::RESERVATION, &[]);
+        }
         let id = [data[2], data[3]];
         let at = match id {
             [0, 0] => Some(0),
@@ -56,7 +71,9 @@ fn bmc(store: &Arc<Mutex<Store>>) -> Link {
             || store.back.unwrap_or(0xFFFF).to_le_bytes().to_vec(),
             |r| r[..2].to_vec(),
         );
-        out.extend(found);
+        let from = usize::from(data[4]);
+        let to = from.saturating_add(data[5].into()).min(found.len());
+        out.extend(&found[from..to]);
         answer(0, &out)
     }))
 }
@@ -75,6 +92,22 @@ fn leading_back(store: &Arc<Mutex<Store>>, to: u16) -> Link {
 
 fn ids(found: &Found) -> Vec<u16> {
     found.new.iter().map(|new| new.entry.id).collect()
+}
+
+#[test]
+fn a_bmc_that_gives_no_whole_record_is_asked_for_its_halves() {
+    let store = store(&[1, 2, 3]);
+    store.lock().unwrap().most = Some(15);
+    let (mut link, mut log) = (bmc(&store), Log::new(None));
+    let (_, found) = log.look(&mut link, 9).unwrap();
+    assert_eq!((ids(&found), found.invalid), (vec![1, 2, 3], 0));
+    let raw = &found.new[2].entry.raw;
+    assert_eq!(raw[..], record(3, NOON + 3)[..]);
+    // One that gives less is refused with its own code, and nothing hangs.
+    store.lock().unwrap().most = Some(7);
+    store.lock().unwrap().records.push(record(4, NOON + 4));
+    let refused = log.look(&mut link, 9).unwrap_err();
+    assert_eq!(refused, LogError::Refused(code::TOO_MANY_BYTES));
 }
 
 #[test]
