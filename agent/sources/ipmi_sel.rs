@@ -34,6 +34,10 @@ const NAMES_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are there.
 const NAMES_NAP: Duration = Duration::from_millis(200);
 
+/// A BMC's clock has whole seconds, and how far it is from ours is known as
+/// exactly.
+const CLOCK_GRAIN: Duration = Duration::from_secs(2);
+
 /// What was logged before the agent ever ran, and longer ago than this, opens
 /// nothing: logs are kept for years, and what is not over by now will be told
 /// again, by a sensor or by another event.
@@ -207,7 +211,8 @@ fn take(
     for (at, New { entry, history, over }) in found.new.iter().enumerate() {
         let (time, approximate) = time(entry.time, skew, now);
         // The first look comes a moment after the start.
-        let history = *history && (approximate || time < options.started);
+        let began = options.started.plus(CLOCK_GRAIN);
+        let history = *history && (approximate || time < began);
         let is_old = approximate || now.since(time) > HISTORY_MAX;
         if history && (is_old || has_ended(entry, &found.new[at + 1..])) {
             continue;

@@ -89,7 +89,7 @@ impl Guest {
             faults.find(|fault| {
                 fault["pattern"] == pattern
                     && fault["serial"] == serial
-                    && fault["opened"].is_string()
+                    && fault["state"] == "active"
             })
         })
     }

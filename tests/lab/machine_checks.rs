@@ -20,7 +20,6 @@ fn machine_checks_of_intel_are_seen_and_a_fatal_one_after_the_boot() {
     };
     guest.start_agent();
     corrected_ones_are_counted(&mut guest, "cpu/cpu0");
-    a_thousand_are_counted_exactly(&mut guest, "cpu/cpu0");
     a_bad_page_is_isolated_and_taken_back(&mut guest);
 
     // Uncorrected, found by patrol scrubbing, in a page of the kernel's own
@@ -32,6 +31,7 @@ fn machine_checks_of_intel_are_seen_and_a_fatal_one_after_the_boot() {
     a_fatal_one_is_history_after_the_boot(&mut guest, "cpu/cpu0");
     guest.await_cleared("mce-memory-uncorrected", CHANNEL, "rebooted");
     a_further_boot_is_its_proof(&mut guest, "cpu/cpu0");
+    a_thousand_are_counted_exactly(&mut guest, "cpu/cpu0");
 }
 
 #[test]
@@ -80,6 +80,7 @@ fn a_thousand_are_counted_exactly(guest: &mut Guest, part: &str) {
         numbers.map(|n| n.parse::<f64>().unwrap()).sum()
     };
     let before = overrun(guest);
+    guest.run("modprobe mce-inject");
     inject(guest, MANY);
     guest.await_true("a thousand are seen or told lost", |guest| {
         let seen = guest.metric(SEEN) - seen;
@@ -89,13 +90,9 @@ fn a_thousand_are_counted_exactly(guest: &mut Guest, part: &str) {
     assert_eq!(seen + lost, f64::from(MANY), "{seen} seen, {lost} lost");
     assert_eq!(lost, overrun(guest) - before, "as the kernel counts");
     eprintln!("{seen} seen, {lost} lost");
-    guest.await_true("they are a fault again", |guest| {
-        let fault = guest.fault(CORRECTED, part).unwrap();
-        fault["state"] == "active" && fault["relapses"] != 0
-    });
-    guest.await_true("and it ends", |guest| {
-        let fault = guest.fault(CORRECTED, part).unwrap();
-        fault["state"] == "cleared" && fault["proof"] == "quiet"
+    guest.await_true("they are a fault", |guest| {
+        let fault = guest.fault(CORRECTED, part);
+        fault.is_some_and(|f| f["state"] == "active")
     });
 }
 
