@@ -32,7 +32,12 @@ fn what_disks_arrays_and_links_suffer_is_seen_and_its_end_too() {
 
     let wait = NEXT_OCCASION.saturating_sub(began.elapsed());
     guest.run(&format!("sleep {}", wait.as_secs()));
-    read_bad_sectors(&mut guest);
+    // Unless filling the state's disk was the second occasion: a third,
+    // after its silence, would leave it to a person.
+    let medium = guest.fault("disk-medium-error", "disk/sda");
+    if medium.is_none_or(|fault| fault["state"] == "tolerated") {
+        read_bad_sectors(&mut guest);
+    }
     nvme_times_out(&mut guest);
     guest.await_opened("disk-medium-error", "disk/sda");
     guest.await_opened("nvme-timeout", "disk/nvme0");
@@ -47,10 +52,8 @@ fn what_disks_arrays_and_links_suffer_is_seen_and_its_end_too() {
     guest.await_cleared("disk-medium-error", "disk/sda", "quiet");
     guest.await_cleared("filesystem-ext4-readonly", "fs/dm-0", "recovered");
     guest.await_cleared("nvme-timeout", "disk/nvme0", "recovered");
-    // The state's disk was filled by reading the bad sectors again.
-    guest.await_true("nothing stands any more", |guest| {
-        guest.open_faults().is_empty()
-    });
+    let open = guest.open_faults();
+    assert_eq!(open, [""; 0]);
 }
 
 /// The drive stands still for longer than the driver waits, twice over: it
