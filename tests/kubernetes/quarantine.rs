@@ -276,6 +276,8 @@ fn what_people_do_to_the_node_is_noticed_and_respected() {
             note(c, "faultline.dev/overridden").is_some()
         });
         let world = world.crash(&c.kubeconfig());
+        // What was not told before is told now, apart from what follows.
+        c.until("the override is told", |c| told(c, "somebody took"));
         std::thread::sleep(Duration::from_secs(3));
         assert!(!is_tainted(c));
         // New evidence of a fatal fault ends the respect.
