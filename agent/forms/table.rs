@@ -57,7 +57,7 @@ impl Rule {
             (format!("{before}{}", self.literal).into_bytes(), before.len())
         };
         match self.when {
-            // Four bytes at the least, of which the prefilter makes most.
+            // The prefilter looks for no less than four bytes in one pass.
             Numbered(_) if self.literal.len() < 3 => {
                 let two = (0..100).map(|n| with(format!("{n:02}")));
                 two.chain((0..10).map(|n| with(format!("[{n}")))).collect()

@@ -244,16 +244,14 @@ impl Matcher {
             Some(Value::Text(text)) => text,
             _ => b"",
         };
-        let mut taken = Taken::Nothing;
-        for group in [group, &self.benign] {
-            if group.candidates(text, scratch) {
-                taken = try_candidates(group, text, observation, scratch, out);
-            }
-            if !kernel || taken != Taken::Nothing {
-                break;
-            }
+        let mut among = |group: &Group| match group.candidates(text, scratch) {
+            true => try_candidates(group, text, observation, scratch, out),
+            false => Taken::Nothing,
+        };
+        match among(group) {
+            Taken::Nothing if kernel => among(&self.benign),
+            taken => taken,
         }
-        taken
     }
 
     /// Tells for every state pattern how it finds this observation.

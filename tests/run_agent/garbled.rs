@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::server_tree::Server;
-use crate::support::{Agent, PROGRAM};
+use crate::stubborn::{doctor, up};
+use crate::support::Agent;
 
 /// What becomes of a file.
 enum Junk {
@@ -60,24 +61,6 @@ fn restore(path: &Path, text: &[u8]) {
         false => fs::remove_file(path).unwrap(),
     }
     fs::write(path, text).unwrap();
-}
-
-/// The verdict of `doctor` about a source.
-fn doctor(root: &Path, name: &str) -> (String, String) {
-    let ran = std::process::Command::new(PROGRAM)
-        .args(["doctor", "--json", "--root"])
-        .arg(root)
-        .output()
-        .unwrap();
-    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
-    let checks = report["checks"].as_array().unwrap();
-    let check = checks.iter().find(|c| c["name"] == name).unwrap();
-    let text = |key: &str| check[key].as_str().unwrap().to_owned();
-    (text("verdict"), text("found"))
-}
-
-fn up(agent: &Agent, source: &str) -> Option<f64> {
-    agent.metric(&format!("faultline_source_up{{source=\"{source}\"}}"))
 }
 
 fn config(dir: &Path) -> String {

@@ -105,21 +105,27 @@ impl Host {
 
     /// The verdict of `doctor` about a source, beside the agent.
     fn doctor(&self, name: &str) -> (String, String) {
-        let root = self.dir.path().join("host");
-        let ran = std::process::Command::new(PROGRAM)
-            .args(["doctor", "--json", "--root"])
-            .arg(&root)
-            .output()
-            .unwrap();
-        let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
-        let checks = report["checks"].as_array().unwrap();
-        let check = checks.iter().find(|c| c["name"] == name).unwrap();
-        let text = |key: &str| check[key].as_str().unwrap().to_owned();
-        (text("verdict"), text("found"))
+        doctor(&self.dir.path().join("host"), name)
     }
 }
 
-fn up(agent: &Agent, source: &str) -> Option<f64> {
+/// The verdict of `doctor` about a source of the host below `root`, and what it
+/// found.
+pub fn doctor(root: &Path, name: &str) -> (String, String) {
+    let ran = std::process::Command::new(PROGRAM)
+        .args(["doctor", "--json", "--root"])
+        .arg(root)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|c| c["name"] == name).unwrap();
+    let text = |key: &str| check[key].as_str().unwrap().to_owned();
+    (text("verdict"), text("found"))
+}
+
+/// Whether a source reads, as the metrics say.
+pub fn up(agent: &Agent, source: &str) -> Option<f64> {
     agent.metric(&format!("faultline_source_up{{source=\"{source}\"}}"))
 }
 

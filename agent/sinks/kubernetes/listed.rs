@@ -46,8 +46,9 @@ pub struct OneFault {
     pub condition: String,
 }
 
+/// Whether a count is left out of what is written.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &usize) -> bool {
+pub(super) fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 

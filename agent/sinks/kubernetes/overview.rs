@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::cluster::{Node, QUARANTINE};
 use super::conditions::{CONDITIONS, is_valid};
-use super::listed::{FAULTS, Listed, OneFault};
+use super::listed::{FAULTS, Listed, OneFault, is_zero};
 use super::person::Pod;
 use super::quarantine::mark::Mark;
 use super::quarantine::{HOLD, IGNORE, OVERRIDDEN};
@@ -109,11 +109,6 @@ pub struct AgentView {
     /// Since when nothing is heard of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
 }
 
 fn moment(text: &str) -> Option<Timestamp> {
