@@ -10,7 +10,6 @@
 //! allocation, no clock, no lock.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::forward;
 use super::guard::guarded;
+use super::kmsg_chunk::{Chunk, RECORD_MAX};
 use super::kmsg_cont::Fragments;
 use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
@@ -36,15 +36,15 @@ use crate::signal::{Event, Position, SourceId};
 use crate::time::{Now, Timestamp, Uptime};
 use crate::{clock, devices};
 
-/// A record with its escapes and dictionary takes up to 8 KiB
-/// (CONSOLE_EXT_LOG_MAX); a smaller buffer would lose it (EINVAL).
-const BUFFER: usize = 16 * 1024;
+/// Room for some 64 records of the usual size and one of the longest.
+const BUFFER: usize = 2 * RECORD_MAX;
 
-/// How many records are read before a batch ends: bounds what a restart
+/// How many records are read, or nearly, before a batch ends: bounds what a restart
 /// would read again, and how old a batch's one clock reading can be.
 const RECORDS_MAX: u32 = 512;
 
-/// How many events a batch holds before it is sent.
+/// How many events a batch holds before it is sent; those of the records
+/// that were read with the last come on top.
 const EVENTS_MAX: usize = 64;
 
 /// How often a position without events is sent.
@@ -225,11 +225,11 @@ impl<'c> Reading<'c> {
     }
 
     fn follow(&mut self, file: &File) -> Result<End, Failure> {
-        let mut buffer = vec![0; self.buffer];
+        let mut chunk = Chunk::new(self.buffer);
         loop {
             self.context.patterns.refresh();
             self.look_at_the_clock();
-            let drained = self.drain(file, &mut buffer)?;
+            let drained = self.drain(file, &mut chunk)?;
             let stop = self.context.stop.is_told();
             let empty = drained == Drained::Empty;
             let ended = stop || (empty && self.context.once);
@@ -293,30 +293,28 @@ impl<'c> Reading<'c> {
 
     fn drain(
         &mut self,
-        mut file: &File,
-        buffer: &mut [u8],
+        file: &File,
+        chunk: &mut Chunk,
     ) -> Result<Drained, Failure> {
-        for _ in 0..RECORDS_MAX {
-            let error = match file.read(buffer) {
-                Ok(0) => return Err(Failure("the log has ended".into())),
-                Ok(n) => {
-                    let raw = &buffer[..n];
-                    if guarded("kmsg", raw, || self.take(raw)).is_none() {
-                        self.skip(raw);
-                    }
-                    if self.batch.events.len() >= EVENTS_MAX {
-                        return Ok(Drained::Full);
-                    }
-                    continue;
+        let mut read = 0;
+        while read < RECORDS_MAX && self.batch.events.len() < EVENTS_MAX {
+            let filled = chunk.fill(file);
+            for raw in chunk.records() {
+                read += 1;
+                if guarded("kmsg", raw, || self.take(raw)).is_none() {
+                    self.skip(raw);
                 }
-                Err(error) => error,
-            };
+            }
+            let Err(error) = filled else { continue };
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::EAGAIN) => return Ok(Drained::Empty),
                 // Ours was overwritten and the next read gives the oldest
                 // kept: the gap shows in its number. Or a signal.
-                Some(Errno::EPIPE | Errno::EINTR) => {}
-                Some(Errno::EINVAL) => self.too_long(),
+                Some(Errno::EPIPE | Errno::EINTR) => read += 1,
+                Some(Errno::EINVAL) => {
+                    read += 1;
+                    self.too_long();
+                }
                 _ => return Err(Failure::of("failed to read", &error)),
             }
         }

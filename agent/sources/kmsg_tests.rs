@@ -24,7 +24,7 @@ fn a_record_that_panics_is_skipped_and_not_read_again() {
         nix::unistd::write(&writer, record.as_bytes()).unwrap();
     }
     let file = File::from(std::os::fd::OwnedFd::from(reader));
-    let drained = reading.drain(&file, &mut vec![0; BUFFER]).unwrap();
+    let drained = reading.drain(&file, &mut Chunk::new(BUFFER)).unwrap();
     assert!(drained == Drained::Empty);
     reading.flush(true).unwrap();
     let Ok(crate::queue::Message::Batch(batch)) = messages.try_recv() else {

@@ -29,6 +29,7 @@ pub mod journal;
 pub mod journal_child;
 pub mod journal_entry;
 pub mod kmsg;
+mod kmsg_chunk;
 pub mod kmsg_cont;
 pub mod kmsg_open;
 pub mod kmsg_privilege;
