@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -225,6 +225,7 @@ fn assemble(
         positions: BTreeMap::new(),
         pending: Default::default(),
         restored: false,
+        began: None,
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
         tidied: None,
@@ -391,7 +392,7 @@ fn block_signals() -> nix::Result<SigSet> {
 fn wait_for_signals(
     signals: SigSet,
     sender: SyncSender<Message>,
-    look: Sender<()>,
+    look: SyncSender<()>,
 ) -> std::io::Result<()> {
     let builder = std::thread::Builder::new().name("signals".into());
     let next = move || loop {
@@ -401,7 +402,7 @@ fn wait_for_signals(
         }
         tracing::info!("SIGHUP: looking at the pattern files");
         // The thread that looks ends only with the ledger's.
-        let _ = look.send(());
+        let _ = look.try_send(());
     };
     builder.spawn(move || {
         let Some(signal) = next() else { return };

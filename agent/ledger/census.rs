@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::fault::{Ended, Fault, FaultKey, Phase};
 use super::step::LAST_EVIDENCE;
 use super::table::Row;
-use super::{ChangeKind, Ledger, tolerance};
+use super::{ChangeKind, Ledger, life, tolerance};
 use crate::parts::census::{Census, Found};
 use crate::parts::ids::{PartId, is_volatile};
 use crate::parts::part::{About, Presence};
@@ -306,5 +306,6 @@ fn join(fault: &mut Fault, other: &Fault) {
         }
     }
     fault.injected &= other.injected;
+    life::inherit(fault, other);
     tolerance::join(&mut fault.window, &other.window);
 }

@@ -220,6 +220,33 @@ fn relapsed(fault: &mut Fault, opened: Timestamp) {
     }
 }
 
+/// Takes over what another fault of the same part has behind it: one that
+/// came back under another name came back all the same.
+pub(super) fn inherit(fault: &mut Fault, other: &Fault) {
+    fault.locked |= other.locked;
+    fault.relapses.extend(&other.relapses);
+    fault.relapses.make_contiguous().sort_unstable();
+    let surplus = fault.relapses.len().saturating_sub(super::RELAPSES_KEPT);
+    fault.relapses.drain(..surplus);
+    if other.phase == Phase::Cleared && has_past(other) {
+        let probation = fault.probation.take();
+        fault.probation = probation.or_else(|| other.probation.clone());
+        match fault.phase {
+            Phase::Active | Phase::Recovering => {
+                let opened = fault.opened.unwrap_or(fault.last_seen);
+                relapsed(fault, opened);
+                fault.probation = None;
+            }
+            // Should it be opened, it is a relapse.
+            _ => fault.proof = fault.proof.take().or(other.proof.clone()),
+        }
+    }
+    if fault.locked && fault.phase == Phase::Recovering {
+        fault.begun.clear();
+        fault.phase = Phase::Active;
+    }
+}
+
 /// What every end does: empties the window, stops everything.
 fn close(fault: &mut Fault, proof: Ended, wall: Timestamp) {
     fault.phase = Phase::Cleared;

@@ -1,14 +1,20 @@
 //! Watching the directories of pattern files.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::{EventKind, RecursiveMode, Watcher};
+
+use crate::clock;
 
 /// An editor writes a file in several steps, and a ConfigMap swap is several
 /// events; the reload waits until it has been quiet for this long.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Where it is never quiet (a backup, a log beside the patterns), it waits no
+/// longer than this.
+const NOT_LONGER: Duration = Duration::from_secs(2);
 
 /// Network filesystems tell nothing, and a directory may be created later:
 /// without an event the directories are looked at this often.
@@ -17,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Tells when something in the directories may have changed.
 pub struct Watch {
     events: Receiver<()>,
-    waker: Sender<()>,
+    waker: SyncSender<()>,
     watcher: Option<notify::RecommendedWatcher>,
     dirs: Vec<PathBuf>,
     watched: Vec<PathBuf>,
@@ -26,12 +32,19 @@ pub struct Watch {
 impl Watch {
     /// Begins to watch; what cannot be watched is looked at now and then.
     pub fn new(dirs: Vec<PathBuf>) -> Watch {
-        let (waker, events) = channel();
+        let (waker, events) = sync_channel(1);
         let tx = waker.clone();
-        let watcher = notify::recommended_watcher(move |_event| {
-            // The receiver is gone only when the agent is ending.
-            let _ = tx.send(());
-        });
+        let handler = move |event: notify::Result<notify::Event>| {
+            // Opening and reading, also ours, changes nothing.
+            let reads = event
+                .is_ok_and(|event| matches!(event.kind, EventKind::Access(_)));
+            if !reads {
+                // One that waits says it all; and the receiver is gone only
+                // when the agent is ending.
+                let _ = tx.try_send(());
+            }
+        };
+        let watcher = notify::recommended_watcher(handler);
         let (watcher, watched) = (watcher.ok(), Vec::new());
         let mut watch = Watch { events, waker, watcher, dirs, watched };
         watch.cover();
@@ -39,7 +52,7 @@ impl Watch {
     }
 
     /// What makes [`Watch::wait`] return at once.
-    pub fn waker(&self) -> Sender<()> {
+    pub fn waker(&self) -> SyncSender<()> {
         self.waker.clone()
     }
 
@@ -62,7 +75,55 @@ impl Watch {
         // Without an event, also where there is no watcher, it is looked now
         // and then; the waker keeps the channel open.
         if self.events.recv_timeout(LOOK_EVERY).is_ok() {
-            while self.events.recv_timeout(DEBOUNCE).is_ok() {}
+            let since = clock::boot();
+            while clock::boot().since(since) < NOT_LONGER
+                && self.events.recv_timeout(DEBOUNCE).is_ok()
+            {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> (tempfile::TempDir, Watch) {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch::new(vec![dir.path().to_owned()]);
+        assert_eq!(watch.watched.len(), 1, "inotify is there");
+        (dir, watch)
+    }
+
+    #[test]
+    fn what_is_written_wakes_it_and_what_is_read_does_not() {
+        let (dir, mut watch) = watch();
+        std::fs::write(dir.path().join("a.yaml"), "a").unwrap();
+        watch.wait();
+        for _ in 0..20 {
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+            std::fs::read(dir.path().join("a.yaml")).unwrap();
+        }
+        let woken = watch.events.recv_timeout(2 * DEBOUNCE);
+        assert!(woken.is_err(), "it would wake itself for ever");
+    }
+
+    #[test]
+    fn a_directory_where_something_is_written_all_the_time_is_read() {
+        let (dir, mut watch) = watch();
+        let busy = dir.path().join("busy.log");
+        let stop = std::sync::Arc::new(std::sync::Mutex::new(()));
+        let stopped = std::sync::Arc::downgrade(&stop);
+        let writer = std::thread::spawn(move || {
+            while stopped.upgrade().is_some() {
+                std::fs::write(&busy, "x").unwrap();
+                std::thread::sleep(DEBOUNCE / 4);
+            }
+        });
+        let since = clock::boot();
+        watch.wait();
+        let took = clock::boot().since(since);
+        drop(stop);
+        writer.join().unwrap();
+        assert!(took < 2 * NOT_LONGER, "{took:?}");
     }
 }

@@ -83,6 +83,8 @@ pub struct Keeper {
     pub pending: Pending,
     /// Whether the store has been read.
     pub restored: bool,
+    /// When the node's state was to be shown for the first time.
+    pub began: Option<Uptime>,
     /// How often the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
     /// When it last got one.
@@ -393,7 +395,8 @@ impl Keeper {
     /// Shows the node's state to the sinks that follow it.
     fn show(&mut self, now: Now) {
         let Some(board) = &mut self.board else { return };
-        let waited = now.wall.since(self.identity.started) >= RESTORE_PATIENCE;
+        let began = *self.began.get_or_insert(now.boot);
+        let waited = now.boot.since(began) >= RESTORE_PATIENCE;
         let complete =
             self.ready.waiting().is_empty() && (self.restored || waited);
         board.complete(complete);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sd_notify::NotifyState;
@@ -184,7 +184,7 @@ impl Patterns {
         mut self,
         hash: u64,
         queue: SyncSender<Message>,
-    ) -> std::io::Result<Sender<()>> {
+    ) -> std::io::Result<SyncSender<()>> {
         let builder = std::thread::Builder::new().name("patterns".into());
         let mut watch = Watch::new(self.directories.clone());
         let waker = watch.waker();

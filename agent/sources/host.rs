@@ -8,9 +8,10 @@ use super::owned::{Fields, Owned};
 use super::recent::Recent;
 use super::tally::Tally;
 use super::{Context, End, Failure, Poll};
+use crate::clock;
 use crate::observation::Source;
 use crate::signal::SourceId;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Uptime};
 use crate::tree::Tree;
 use std::time::Duration;
 
@@ -39,9 +40,12 @@ pub fn run(options: &Poll, context: &mut Context) -> Result<End, Failure> {
         last: None,
     };
     look_at(Source::Host, options, None, context, look, |seen, now| {
-        seen.iter_mut().for_each(|fields| throttled.amend(fields, now));
+        // Of a rate the wall clock, which may be set, says nothing.
+        let boot = clock::boot();
+        let amend = |fields| throttled.amend(fields, now, boot);
+        seen.iter_mut().for_each(amend);
         throttled.time.done(now);
-        throttled.last = Some(now);
+        throttled.last = Some(boot);
         throttled.recent.done(now)
     })
 }
@@ -163,12 +167,12 @@ fn throttling(tree: &Tree, online: &BTreeSet<u16>, seen: &mut Vec<Fields>) {
 struct Throttled {
     recent: Recent,
     time: Tally,
-    last: Option<Timestamp>,
+    last: Option<Uptime>,
 }
 
 impl Throttled {
     /// Puts the growth in the counters' places.
-    fn amend(&mut self, fields: &mut Fields, now: Timestamp) {
+    fn amend(&mut self, fields: &mut Fields, now: Timestamp, boot: Uptime) {
         let number = |fields: &Fields, name| {
             fields.iter().find_map(|(n, value)| match value {
                 Owned::Number(x) if *n == name => Some(*x),
@@ -181,7 +185,7 @@ impl Throttled {
         let hour = self.recent.read(&name, count as u64, now);
         let share = number(fields, TIME).and_then(|ms| {
             let grown = self.time.read(&name, ms as u64, now);
-            let passed = now.since(self.last?).as_millis().max(1) as f64;
+            let passed = boot.since(self.last?).as_millis().max(1) as f64;
             let grown = grown.map_or(0, |grown| grown.by) as f64;
             Some((grown / passed * 100.0).min(100.0).round())
         });

@@ -126,8 +126,8 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     let file = open(options).map_err(|e| Failure(e.to_string()))?;
     let boot = boot_id(&options.boot_id)?;
     let id = SourceId::from("kmsg");
-    context.up(&id)?;
     pstore::run(&options.root, context)?;
+    context.up(&id)?;
     let mut reading = Reading::new(options, context, id, boot);
     reading.follow(&file)
 }

@@ -21,7 +21,8 @@ use super::{Context, Failure, forward};
 use crate::clock;
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::Scratch;
-use crate::signal::{Effect, Event, Position, SourceId};
+use crate::probe::Probe;
+use crate::signal::{Effect, Event, Health, Position, SourceId};
 use crate::time::Timestamp;
 
 /// Where dumps are; systemd-pstore(8) makes a directory for each panic.
@@ -46,6 +47,9 @@ const TOGETHER: Duration = Duration::from_secs(60);
 
 /// How long before the panic the last moments begin.
 const MOMENTS: Duration = Duration::from_secs(10);
+
+/// How long reading the dumps may take; the kernel's log waits meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many dumps are remembered as read.
 const READ_MAX: usize = 64;
@@ -84,8 +88,19 @@ pub fn run(root: &Path, context: &mut Context) -> Result<(), Failure> {
                 && !known.written.iter().any(|at| near(*at, written))
         })
     };
+    // They may be on a disk that hangs, and the log is to be read all the
+    // same. What could not be read proves nothing of an earlier panic.
+    let (mut probe, at) = (Probe::default(), root.to_owned());
+    let parts = match probe.ask(PATIENCE, move |_| parts(&at)) {
+        Ok(parts) => parts,
+        Err(_) => {
+            let reason = "reading what the kernel kept of a panic hangs: see \
+                          /sys/fs/pstore and /var/lib/systemd/pstore";
+            return Ok(context.tell(&id, Health::Down(reason.into()))?);
+        }
+    };
     let dumps: Vec<Vec<Part>> =
-        dumps(parts(root)).into_iter().filter(fresh).collect();
+        dumps(parts).into_iter().filter(fresh).collect();
     for dump in dumps {
         let Some(written) = dump.first().map(|part| part.written) else {
             continue;

@@ -92,6 +92,53 @@ fn a_fault_under_a_name_is_merged_when_the_part_is_known() {
     assert!(told[2].starts_with("merged bad"), "{told:?}");
 }
 
+/// A fault on a disk that has ended by silence, and comes back under a name
+/// of the next boot, before anybody knows which disk that is.
+fn came_back_unknown(times: usize) -> Place {
+    let mut bad = pattern("bad");
+    bad.clear = vec![Proof::Quiet(time("1h"))];
+    bad.probation = time("7d");
+    let mut place = Place::new(vec![]);
+    place.world = World::new(vec![bad]);
+    place.world.health("inventory", true);
+    place.look(two());
+    for _ in 0..times {
+        place.world.see("bad", "disk/sdb");
+        place.world.pass("2h");
+        place.look(two());
+        place.world.pass("8d");
+    }
+    place.world.see("bad", "disk/sdb");
+    place.world.pass("2h");
+    place.reboot();
+    place.world.see("bad", "disk/9:0:1:0");
+    place.world.told();
+    let mut moved = disk("sdb", "ZC1A1", 1);
+    moved.alias(PartId::new("disk/9:0:1:0"));
+    place.look(vec![disk("sda", "ZC1A0", 0), moved]);
+    place
+}
+
+#[test]
+fn one_that_comes_back_on_probation_under_another_name_has_come_back() {
+    let mut place = came_back_unknown(0);
+    let fault = place.world.fault("bad", "disk/sn:ZC1A1");
+    assert_eq!(fault.relapses.len(), 1, "{fault:?}");
+    assert!(fault.locked, "it was on probation");
+    // Silence is no proof any more.
+    place.world.pass("3d");
+    let phase = place.world.phase("bad", "disk/sn:ZC1A1");
+    assert_eq!(phase, Some(Phase::Active));
+}
+
+#[test]
+fn relapses_before_and_after_a_new_name_are_counted_together() {
+    let place = came_back_unknown(2);
+    let fault = place.world.fault("bad", "disk/sn:ZC1A1");
+    assert_eq!(fault.relapses.len(), 3, "{fault:?}");
+    assert!(fault.locked);
+}
+
 #[test]
 fn counts_under_two_names_spend_one_tolerance() {
     let mut bad = pattern("bad");
