@@ -230,7 +230,7 @@ pub(super) fn inherit(fault: &mut Fault, other: &Fault) {
     fault.relapses.drain(..surplus);
     if other.phase == Phase::Cleared && has_past(other) {
         let probation = fault.probation.take();
-        fault.probation = probation.or_else(|| other.probation.clone());
+        fault.probation = probation.or(other.probation);
         match fault.phase {
             Phase::Active | Phase::Recovering => {
                 let opened = fault.opened.unwrap_or(fault.last_seen);
