@@ -206,6 +206,7 @@ fn assemble(
         stats: Arc::new(Stats::default()),
         unexplained: Arc::new(Unexplained::default()),
         stop: Stop::new().map_err(start_error)?,
+        committed: Some(store.committed()),
         once: false,
     };
     let loaded = store.first(STORE_PATIENCE);

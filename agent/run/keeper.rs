@@ -281,7 +281,11 @@ impl Keeper {
         self.ready.tried(batch.source.name());
         if let Some(position) = &batch.position {
             let id = Arc::clone(&batch.id);
-            self.positions.insert(Arc::clone(&id), position.clone());
+            let before =
+                self.positions.insert(Arc::clone(&id), position.clone());
+            // Killed before its first is written, a source would begin at
+            // another place.
+            self.pending.prompt |= before.is_none();
             self.pending.positions.insert(id, position.clone());
         }
         let changes = self.ledger.step(now, Input::Batch(batch));

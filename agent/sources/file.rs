@@ -14,23 +14,24 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use nix::poll::PollFlags;
 
+use super::file_followed::{Followed, MARK_EVERY, parse, position, stored};
 use super::file_glob::{Found, Glob};
-use super::file_match::Matching;
 pub use super::file_match::Trust;
-use super::file_tail::{Mark, Start, Tail, Take, identity};
+use super::file_tail::{Mark, Start, identity};
 use super::file_watch::Watch;
 use super::stop::{Woken, wait};
-use super::{Closed, Context, Counters, End, Failure};
+use super::{Closed, Context, End, Failure};
 use crate::clock;
-use crate::signal::{Health, Position, SourceId};
-use crate::time::Uptime;
+use crate::signal::{Health, SourceId};
+use crate::time::Timestamp;
 
 /// How often the files are looked at without being told: network filesystems
 /// tell nothing of what other hosts write.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How often a position without events is sent.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+/// By how much the time of a file may lag behind the clock: a tick of the
+/// kernel's timer, at 100 Hz (current_time, fs/inode.c).
+const TICK: Duration = Duration::from_millis(10);
 
 /// How many files are followed; each costs a descriptor and a metric.
 const FILES_MAX: usize = 256;
@@ -128,13 +129,21 @@ struct Files {
     left_out: usize,
     /// Whether any file was ever followed.
     ever: bool,
+    /// Since when files are looked for.
+    began: Timestamp,
 }
 
 impl Files {
     fn new(globs: Vec<(Glob, Trust)>) -> Files {
-        let (followed, left) = (BTreeMap::new(), VecDeque::new());
-        let first = true;
-        Files { globs, followed, first, left, left_out: 0, ever: false }
+        Files {
+            globs,
+            followed: BTreeMap::new(),
+            first: true,
+            left: VecDeque::new(),
+            left_out: 0,
+            ever: false,
+            began: clock::now().wall,
+        }
     }
 
     fn find(&self) -> Found {
@@ -166,6 +175,7 @@ impl Files {
             }
         }
         self.tell_left_out(left_out, context)?;
+        self.commit_beginnings(context)?;
         self.first = false;
         let mut more = false;
         let mut forgotten = Vec::new();
@@ -264,6 +274,10 @@ impl Files {
         let is_news = last.is_some_and(|last| born(there.as_ref()) > last);
         let beginning = context.once || !self.first || is_news;
         let start = if beginning { Start::Beginning } else { Start::End };
+        followed.begins_within =
+            mark.is_none() && !beginning && there.is_some();
+        // What comes behind its end comes now.
+        followed.matching.caught_up = followed.begins_within;
         let ours = |path: &Path| found.files.contains(path);
         match followed.tail.begin(mark, start, &ours) {
             Ok(missed) => followed.miss(missed),
@@ -274,6 +288,34 @@ impl Files {
             }
         }
         self.followed.insert(path.to_owned(), followed);
+        Ok(())
+    }
+
+    /// Has it committed where reading begins before a line is read: an agent
+    /// that is killed at once would begin at another place.
+    fn commit_beginnings(
+        &mut self,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        let mut ids = Vec::new();
+        if !context.once
+            && !context.positions.values().any(|p| parse(p).is_some())
+        {
+            // What is made from now on is news, also after a restart.
+            let id = SourceId::from("file");
+            let began = self.began.minus(TICK);
+            let written = began.0.saturating_mul(1000);
+            let mark = Mark { written, ..Mark::default() };
+            context.send(&id, Vec::new(), Some(position(&mark)))?;
+            ids.push(id);
+        }
+        for followed in self.followed.values_mut() {
+            if std::mem::take(&mut followed.begins_within) {
+                followed.flush(context, true)?;
+                ids.push(Arc::clone(&followed.id));
+            }
+        }
+        context.until_committed(&ids);
         Ok(())
     }
 
@@ -317,134 +359,4 @@ fn born(meta: Option<&std::fs::Metadata>) -> i64 {
     let born = meta.and_then(|meta| meta.created().ok());
     let since = born.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0)
-}
-
-fn stored(context: &Context, id: &SourceId) -> Option<Mark> {
-    context.positions.get(id).and_then(parse)
-}
-
-fn parse(position: &Position) -> Option<Mark> {
-    serde_json::from_str(&position.0).ok()
-}
-
-/// One file, what is made of its lines, and what was told of it.
-struct Followed {
-    id: SourceId,
-    tail: Tail,
-    matching: Matching,
-    counters: Arc<Counters>,
-    marked: Option<Mark>,
-    marked_at: Uptime,
-}
-
-impl Followed {
-    fn new(path: &Path, trust: Trust, context: &Context) -> Followed {
-        let id = SourceId::from(format!("file:{}", path.display()));
-        let now = clock::now();
-        let matching = Matching::new(path, trust, now);
-        Followed {
-            counters: context.counters(&id),
-            tail: Tail::new(path.to_owned()),
-            marked: stored(context, &id),
-            marked_at: Uptime::default(),
-            id,
-            matching,
-        }
-    }
-
-    /// Tells of files that were rotated and can't be read any more.
-    fn miss(&self, missed: u64) {
-        if missed > 0 {
-            tracing::warn!(
-                source = %self.id,
-                files = missed,
-                "rotated or truncated while nobody read, and gone or \
-                 compressed since: what they held after the last position is \
-                 lost"
-            );
-            Counters::add(&self.counters.lost, missed);
-        }
-    }
-
-    /// Reads on; says whether the file is gone.
-    fn step(
-        &mut self,
-        context: &mut Context,
-        more: &mut bool,
-    ) -> Result<bool, Closed> {
-        self.matching.now = clock::now();
-        let step = self.with_lines(context, |tail, take| tail.step(take));
-        match step {
-            Ok(step) => {
-                *more |= step.more;
-                Counters::add(&self.counters.invalid, step.cut);
-                self.matching.caught_up |= !step.more;
-                self.flush(context, false)?;
-                if step.missing {
-                    let why = "there is no such file".to_owned();
-                    context.tell(&self.id, Health::Down(why))?;
-                } else {
-                    context.up(&self.id)?;
-                    self.counters.succeeded(self.matching.now.wall);
-                }
-                Ok(step.missing)
-            }
-            Err(error) => {
-                let why = format!("failed to read: {error}");
-                context.tell(&self.id, Health::Down(why))?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Lets `read` read, and matches the lines that it takes.
-    fn with_lines<T>(
-        &mut self,
-        context: &Context,
-        read: impl FnOnce(&mut Tail, &mut Take<'_>) -> T,
-    ) -> T {
-        let Followed { tail, matching, .. } = self;
-        let result = read(tail, &mut |line| matching.line(line, context));
-        // A raw kmsg record may wait for its dictionary; at the end of what
-        // there is, it is complete.
-        matching.end(context);
-        result
-    }
-
-    fn flush(
-        &mut self,
-        context: &mut Context,
-        must: bool,
-    ) -> Result<(), Closed> {
-        let matching = &mut self.matching;
-        if matching.holds(context, must) {
-            return Ok(());
-        }
-        let counters = &self.counters;
-        let observations = std::mem::take(&mut matching.observations);
-        Counters::add(&counters.observations, observations);
-        let matches = std::mem::take(&mut matching.matches);
-        Counters::add(&counters.matches, matches);
-        let invalid = std::mem::take(&mut matching.invalid);
-        Counters::add(&counters.invalid, invalid);
-        let mut events = std::mem::take(&mut matching.events);
-        let mark = self.tail.mark();
-        let now = matching.now.boot;
-        let due = mark.is_some()
-            && mark != self.marked
-            && (must || now.since(self.marked_at) >= MARK_EVERY);
-        if events.is_empty() && !due {
-            return Ok(());
-        }
-        matching.scratch.take_notes(&mut events);
-        if mark.is_some() {
-            self.marked = mark;
-        }
-        self.marked_at = now;
-        let position = mark.map(|mark| {
-            let text = serde_json::to_string(&mark);
-            Position(text.expect("numbers are valid JSON"))
-        });
-        context.send(&self.id, events, position)
-    }
 }

@@ -37,7 +37,9 @@ pub struct Print {
 }
 
 /// Where a tail stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
+)]
 pub struct Mark {
     /// The file's device and inode.
     pub dev: u64,

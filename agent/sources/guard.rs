@@ -95,6 +95,7 @@ pub(super) mod tests {
             stats: Default::default(),
             unexplained: Default::default(),
             stop: Stop::new().unwrap(),
+            committed: None,
             once: false,
         };
         (Context::new(source, &shared, BTreeMap::new()), receiver)

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::file_lines::Lines;
 use super::forward;
 use super::guard::guarded;
-use super::journal_child::{Running, command, no_journal, stderr};
+use super::journal_child::{Running, command, last, no_journal};
 use super::journal_entry::Entry;
 use super::mce_text::{Blocks, Printed};
 use super::stop::{Woken, wait};
@@ -67,6 +67,9 @@ impl Default for Options {
     }
 }
 
+/// How long journalctl has to show the last entry.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where the source stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
@@ -81,6 +84,9 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     if let Some(why) = no_journal(options) {
         return Ok(End::Absent(why));
     }
+    if !context.once && !options.kernel && cursor(context).is_none() {
+        begin(options, context)?;
+    }
     if !context.once && cursor(context).is_some() {
         // `--follow` shows this boot alone (systemd 250 to 257): what was
         // logged before it while nobody followed is read first.
@@ -90,6 +96,43 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         }
     }
     read(options, context, !context.once)
+}
+
+/// Commits where the journal ends before what follows is read: an agent that
+/// is killed before the first entry would begin at another place, and skip
+/// what lies between.
+fn begin(options: &Options, context: &mut Context) -> Result<(), Failure> {
+    // A program that isn't there or fails is told of by the call that reads.
+    let Ok(mut child) = Running::start(last(options)) else { return Ok(()) };
+    let stdout = child.child.stdout.take();
+    let mut stdout = stdout.expect("its standard output is piped");
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while text.len() < ENTRY_MAX {
+        let fd = Some((stdout.as_fd(), PollFlags::POLLIN));
+        if wait(&context.stop, fd, Some(LAST_PATIENCE)) != Woken::Ready {
+            return Ok(());
+        }
+        match stdout.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => text.extend(&buffer[..n]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return Ok(()),
+        }
+    }
+    let entry = Entry::from_json(text.trim_ascii());
+    let cursor = entry.map(|entry| entry.cursor).unwrap_or_default();
+    if cursor.is_empty() {
+        return Ok(()); // an empty journal
+    }
+    let id = SourceId::from(ID);
+    context.send(&id, Vec::new(), Some(position(cursor)))?;
+    context.until_committed(&[id]);
+    Ok(())
+}
+
+fn position(cursor: String) -> Position {
+    let text = serde_json::to_string(&Mark { cursor });
+    Position(text.expect("a string is valid JSON"))
 }
 
 /// Where to go on.
@@ -105,13 +148,8 @@ fn read(
     context: &mut Context,
     follow: bool,
 ) -> Result<End, Failure> {
-    let said = |e| Failure::of("failed to make a pipe for journalctl", &e);
-    let (said, writer) = stderr().map_err(said)?;
-    let mut command = command(options, cursor(context), follow);
-    let spawned = command.stderr(writer).spawn();
-    // It holds our copy of the pipe's end, which would keep it open.
-    drop(command);
-    let child = match spawned {
+    let started = Running::start(command(options, cursor(context), follow));
+    let mut child = match started {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let name = options.journalctl.display();
@@ -121,7 +159,6 @@ fn read(
             return Err(Failure::of("failed to start journalctl", &error));
         }
     };
-    let mut child = Running { child, said };
     let result = take(options, context, follow, &mut child);
     // A journal that was vacuumed or replaced may not know the cursor; what
     // is left of it begins at the next entry.
@@ -364,11 +401,8 @@ impl<'c> Reading<'c> {
         self.scratch.take_notes(&mut events);
         self.marked.clone_from(&self.cursor);
         self.marked_at = now;
-        let position = (!self.cursor.is_empty()).then(|| {
-            let mark = Mark { cursor: self.cursor.clone() };
-            let text = serde_json::to_string(&mark);
-            Position(text.expect("a string is valid JSON"))
-        });
+        let position =
+            (!self.cursor.is_empty()).then(|| position(self.cursor.clone()));
         Ok(self.context.send(&self.id, events, position)?)
     }
 }

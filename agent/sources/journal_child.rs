@@ -50,11 +50,7 @@ pub(super) fn command(
     cursor: Option<String>,
     follow: bool,
 ) -> Command {
-    let mut command = Command::new(&options.journalctl);
-    command.args(["--output=json", "--no-pager", "--all", FIELDS]);
-    if let Some(directory) = &options.directory {
-        command.arg("--directory").arg(directory);
-    }
+    let mut command = reader(options);
     if follow {
         command.arg("--follow");
     }
@@ -68,6 +64,23 @@ pub(super) fn command(
         None if options.kernel => command.args(["--boot", "--no-tail"]),
         None => command.arg("--lines=0"),
     };
+    command
+}
+
+/// The call of journalctl that shows the last entry and ends.
+pub(super) fn last(options: &Options) -> Command {
+    let mut command = reader(options);
+    command.arg("--lines=1");
+    command
+}
+
+/// What all calls have in common.
+fn reader(options: &Options) -> Command {
+    let mut command = Command::new(&options.journalctl);
+    command.args(["--output=json", "--no-pager", "--all", FIELDS]);
+    if let Some(directory) = &options.directory {
+        command.arg("--directory").arg(directory);
+    }
     command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped());
     end_with_us(&mut command);
     command
@@ -98,7 +111,7 @@ fn end_with_us(command: &mut Command) {
 /// A pipe for what journalctl complains of. Nobody reads it while journalctl
 /// runs, so what has no room is dropped: a journal on a dying disk makes
 /// thousands of complaints, and must not make journalctl wait.
-pub(super) fn stderr() -> std::io::Result<(PipeReader, PipeWriter)> {
+fn stderr() -> std::io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = std::io::pipe()?;
     let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
     fcntl(&writer, nonblocking)?;
@@ -109,10 +122,19 @@ pub(super) fn stderr() -> std::io::Result<(PipeReader, PipeWriter)> {
 /// standard error.
 pub(super) struct Running {
     pub(super) child: Child,
-    pub(super) said: PipeReader,
+    said: PipeReader,
 }
 
 impl Running {
+    /// Starts the child.
+    pub(super) fn start(mut command: Command) -> std::io::Result<Running> {
+        let (said, writer) = stderr()?;
+        // With the command our copy of the pipe's end goes, which would keep
+        // it open.
+        let child = command.stderr(writer).spawn()?;
+        Ok(Running { child, said })
+    }
+
     /// Why it ended: its status, and what it last said.
     pub(super) fn ended(&mut self) -> Result<(), Failure> {
         let status = self.child.wait();

@@ -12,6 +12,7 @@ pub mod counting;
 pub mod disk;
 pub mod edac;
 pub mod file;
+mod file_followed;
 pub mod file_glob;
 pub mod file_lines;
 mod file_match;

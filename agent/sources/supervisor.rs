@@ -17,6 +17,7 @@ use crate::clock;
 use crate::observation::Source;
 use crate::queue::Message;
 use crate::signal::{Batch, Event, Health, Position, SourceId};
+use crate::store::Committed;
 
 /// The pause before the first restart; it doubles with each failure.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -32,6 +33,10 @@ const ABSENT: Duration = Duration::from_secs(30);
 /// A source that ran for so long before it failed starts anew with the
 /// shortest pause.
 const SETTLED: Duration = Duration::from_secs(600);
+
+/// How long a source waits for its first position to be written. A disk that
+/// takes longer is sick, and what it says of itself must be read.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many different reasons of one source are remembered as logged; past
 /// that, new ones are only in the health.
@@ -50,6 +55,8 @@ pub struct Shared {
     pub unexplained: Arc<Unexplained>,
     /// Told once, all sources end.
     pub stop: Stop,
+    /// Whose position is on the disk; none where nothing is kept.
+    pub committed: Option<Arc<Committed>>,
     /// Whether to read what there is and end, as `scan` does.
     pub once: bool,
 }
@@ -73,6 +80,7 @@ pub struct Context {
     pub positions: BTreeMap<SourceId, Position>,
     queue: SyncSender<Message>,
     stats: Arc<Stats>,
+    committed: Option<Arc<Committed>>,
     health: BTreeMap<SourceId, Health>,
 }
 
@@ -97,6 +105,7 @@ impl Context {
             positions,
             queue: shared.queue.clone(),
             stats: Arc::clone(&shared.stats),
+            committed: shared.committed.clone(),
             health: BTreeMap::new(),
         }
     }
@@ -123,6 +132,16 @@ impl Context {
         let (source, id) = (self.source, Arc::clone(id));
         let batch = Batch { source, id, events, position };
         self.queue.send(Message::Batch(batch)).map_err(|_| Closed)
+    }
+
+    /// Waits until the positions that these instances have sent are on the
+    /// disk, if that can be soon.
+    pub fn until_committed(&self, ids: &[SourceId]) {
+        let Some(committed) = &self.committed else { return };
+        let until = clock::boot().plus(COMMIT_PATIENCE);
+        for id in ids {
+            committed.wait(id, until.since(clock::boot()));
+        }
     }
 
     /// Tells the health of one instance, if it is another than last told.

@@ -2,13 +2,15 @@
 //! SQLite database under the state directory.
 //!
 //! Here are the types and the file's own rules; `database.rs` opens and
-//! writes (`aside.rs` renames what is damaged), `writer.rs` is the thread that does so, `read.rs` is how commands
-//! read it without an agent.
+//! writes (`aside.rs` renames what is damaged), `writer.rs` is the thread that
+//! does so, `committed.rs` says whose position it wrote, `read.rs` is how
+//! commands read it without an agent.
 //!
 //! Invariant: counts and positions reach the disk in one transaction.
 //! Invariant: nothing here ever makes the ledger's thread wait for a disk.
 
 mod aside;
+mod committed;
 mod database;
 mod read;
 mod writer;
@@ -19,6 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+pub use committed::Committed;
 pub use database::{OURS, SCHEMA};
 pub use read::{read, read_history, read_on};
 pub use writer::{Status, Store};
@@ -172,7 +175,7 @@ pub struct Pending {
     pub positions: BTreeMap<SourceId, Position>,
     /// New history, oldest first.
     pub history: VecDeque<HistoryEntry>,
-    /// Whether positions alone are in a hurry.
+    /// Whether positions alone are in a hurry: a source's first one is.
     pub prompt: bool,
 }
 

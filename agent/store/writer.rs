@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::database::Database;
-use super::{Error, HISTORY_RECENT, Loaded, Pending, read_on};
+use super::{Committed, Error, HISTORY_RECENT, Loaded, Pending, read_on};
 use crate::clock;
 use crate::ledger::fault::Fault;
 use crate::machine::Machine;
@@ -66,6 +66,7 @@ struct Shared {
     work: Condvar,
     /// Something was done by the thread.
     done: Condvar,
+    committed: Arc<Committed>,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +106,7 @@ impl Store {
             state: Mutex::new(state),
             work: Condvar::new(),
             done: Condvar::new(),
+            committed: Arc::default(),
         });
         let theirs = Arc::clone(&shared);
         let spawned = std::thread::Builder::new()
@@ -142,6 +144,11 @@ impl Store {
     pub fn late(&self) -> (Option<Loaded>, bool) {
         let mut state = self.shared.lock();
         (state.loaded.take(), std::mem::take(&mut state.resync))
+    }
+
+    /// Whose position has reached the disk.
+    pub fn committed(&self) -> Arc<Committed> {
+        Arc::clone(&self.shared.committed)
     }
 
     /// Hands over what changed. Never waits for the disk.
@@ -261,6 +268,7 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     let mut state = shared.lock();
     state.busy = None;
     if let Some(mut loaded) = loaded {
+        shared.committed.add(loaded.positions.keys());
         // What is pending is newer than what was found, where this process
         // wrote it; before the first opening it did not know what it holds.
         let is_newer = |f: &Fault| state.pending.faults.contains_key(&f.key);
@@ -270,6 +278,9 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
         state.loaded = Some(loaded);
     }
     state.failed |= error.as_ref().is_some_and(|e| !e.is_contention());
+    if error.is_some() {
+        shared.committed.fail();
+    }
     // One try is all that a flush gets from a store that can't be opened.
     state.hurry &= error.is_none();
     // A full disk lets itself be opened: what waits to be written tells
@@ -291,7 +302,9 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     let good = result.is_ok();
     if good {
         state.status.writes += 1;
+        shared.committed.add(pending.positions.keys());
     } else {
+        shared.committed.fail();
         let newer = std::mem::replace(&mut state.pending, pending);
         let dropped = state.pending.merge(newer);
         state.status.dropped += dropped;

@@ -111,6 +111,35 @@ fn a_fault_is_counted_once_over_kill_and_restart_and_cleared_by_a_person() {
 }
 
 #[test]
+fn what_is_logged_after_a_first_start_that_was_killed_at_once_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let path = directory.path().join("messages");
+    let line = "Nov 22 03:08:11 n kernel: faultline drill: early failed\n";
+    fs::write(&path, line).unwrap();
+    let more = format!(
+        "sources:\n  kmsg: {{ enabled: false }}\n  \
+         journal: {{ enabled: false }}\n  file: {{ paths: \
+         [{{ glob: {}, kernel: true }}] }}\n",
+        path.display()
+    );
+    let up =
+        format!("faultline_source_up{{source=\"file:{}\"}}", path.display());
+    let mut agent = Agent::start(directory.path(), &more);
+    agent.log_line("faultline runs");
+    agent.until(|a| a.metric(&up) == Some(1.0));
+    signal(&agent.child, Signal::SIGKILL);
+    agent.child.wait().unwrap();
+    drop(agent);
+    // What it held before the first start is not this agent's to tell.
+    let mut file = fs::File::options().append(true).open(&path).unwrap();
+    file.write_all(line.repeat(2).as_bytes()).unwrap();
+    let agent = Agent::start(directory.path(), &more);
+    agent.log_line("faultline runs");
+    agent.until(|a| a.count_of("early") == Some(2));
+}
+
+#[test]
 fn detection_goes_on_without_a_state_directory() {
     let directory = tempfile::tempdir().unwrap();
     write_pattern(directory.path());

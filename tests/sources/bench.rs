@@ -55,6 +55,7 @@ impl Bench {
             stats: Arc::new(Stats::default()),
             unexplained: Arc::new(Unexplained::default()),
             stop: Stop::new().unwrap(),
+            committed: None,
             once,
         };
         let running = start(vec![setup], &shared, &positions).unwrap();

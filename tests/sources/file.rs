@@ -80,6 +80,20 @@ fn a_restart_goes_on_behind_the_committed_position() {
 }
 
 #[test]
+fn a_file_made_after_a_first_start_that_found_none_is_all_news() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let setup = following(root, "/log/*.log", false);
+    let bench = Bench::new(setup.clone());
+    bench.until_position("file");
+    let positions = bench.stop();
+    fs::create_dir(root.join("log")).unwrap();
+    append(&root.join("log/a.log"), "one\ntwo\n");
+    let bench = Bench::with(setup, positions, false);
+    bench.until_observed(&id(root, "log/a.log"), 2);
+}
+
+#[test]
 fn a_missing_file_is_down_and_comes_up_when_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();

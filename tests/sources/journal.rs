@@ -38,6 +38,9 @@ impl Journal {
             "case \"$*\" in *--follow*)
                  exec cat \"$(dirname \"$0\")/entries\";;
              esac
+             case \"$*\" in *--lines=1*)
+                 cat \"$(dirname \"$0\")/last\" 2>/dev/null; exit 0;;
+             esac
              cat \"$(dirname \"$0\")/missed\" 2>/dev/null; exit 0\n",
         )
     }
@@ -100,11 +103,28 @@ fn entries_are_read_and_a_restart_goes_on_at_the_cursor() {
     drop(journal.writer());
     bench.until_health("journal", |h| matches!(h, Health::Down(_)));
     let called = journal.called();
-    let calls: Vec<&str> = called.lines().skip(1).collect();
+    let calls: Vec<&str> = called.lines().skip(2).collect();
     assert!(calls[0].contains("--after-cursor=s=3"), "{called}");
     assert!(!calls[0].contains("--follow"), "{called}");
     assert!(calls[1].contains("--after-cursor=s=4"), "{called}");
     assert!(calls[1].contains("--follow"), "{called}");
+}
+
+#[test]
+fn where_the_journal_ends_is_sent_before_an_entry_comes() {
+    let journal = Journal::following();
+    let last = entry("s=7", "stdout", 6);
+    fs::write(journal.path().join("last"), last).unwrap();
+    let bench = Bench::new(journal.setup(false));
+    let first = bench.until_position("journal");
+    assert_eq!(first, Position("{\"cursor\":\"s=7\"}".into()));
+    assert_eq!(bench.observed("journal"), 0);
+    // What was logged since then is read before what follows.
+    drop(journal.writer());
+    let called = journal.called();
+    let calls: Vec<&str> = called.lines().skip(1).collect();
+    assert!(calls[0].contains("--after-cursor=s=7"), "{called}");
+    assert!(!calls[0].contains("--follow"), "{called}");
 }
 
 #[test]
@@ -163,6 +183,7 @@ fn a_position_that_the_journal_has_lost_is_given_up() {
     let journal = Journal::new(
         "case \"$*\" in *after-cursor*)
              echo 'Failed to seek to cursor' >&2; exit 1;;
+             *--lines=1*) exit 0;;
          esac
          exec cat \"$(dirname \"$0\")/entries\"\n",
     );

@@ -52,6 +52,7 @@ impl Bench {
             stats: Arc::new(Stats::default()),
             unexplained: Arc::new(Unexplained::default()),
             stop: Stop::new().unwrap(),
+            committed: None,
             once,
         };
         let position =

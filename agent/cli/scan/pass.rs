@@ -111,6 +111,7 @@ pub fn pass(config: &Config, set: &Arc<PatternSet>) -> anyhow::Result<Pass> {
         stats: Arc::clone(&stats),
         unexplained: Arc::new(Unexplained::default()),
         stop: Stop::new()?,
+        committed: None,
         once: true,
     };
     let setups = crate::run::setups(config);
