@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use faultline::ledger::fault::{Fault, FaultKey, Phase};
 use faultline::ledger::{Change, ChangeKind};
+use faultline::parts::ids::PartId;
 use faultline::patterns::set::Severity;
 use faultline::sinks::counts::{Shown, Standing};
 use faultline::sinks::metrics::{FAULTS_MAX, Metrics, Scrape, SourceCounts};
@@ -23,7 +24,7 @@ fn fault(part: &str, phase: Phase) -> Fault {
 }
 
 fn show(metrics: &Metrics, fault: &Fault) {
-    metrics.fault(&fault.key, Some(fault));
+    metrics.faults([(&fault.key, Some(fault))]);
 }
 
 /// A page with something in every family.
@@ -135,7 +136,7 @@ fn fault_series_are_bounded_and_the_rest_is_counted() {
     // Forgotten ones make room for those without a series.
     for n in 0..50 {
         let key: FaultKey = fault(&name(n), Phase::Active).key;
-        metrics.fault(&key, None);
+        metrics.faults([(&key, None)]);
     }
     assert_eq!(overflow(&metrics).as_deref(), Some("38"));
     // So do those that are over, as soon as a raised one needs the room.
@@ -148,7 +149,7 @@ fn fault_series_are_bounded_and_the_rest_is_counted() {
     assert_eq!(all.len(), FAULTS_MAX + 1);
     for n in 0..FAULTS_MAX + 88 {
         let key: FaultKey = fault(&name(n), Phase::Active).key;
-        metrics.fault(&key, None);
+        metrics.faults([(&key, None)]);
     }
     assert_eq!(series(&metrics).len(), 1);
 }
@@ -166,6 +167,31 @@ fn a_fault_has_one_series_whatever_its_severity_becomes() {
     fault.phase = Phase::Cleared;
     show(&metrics, &fault);
     assert!(series(&metrics)[0].ends_with(" 0"));
+}
+
+#[test]
+fn a_fault_whose_part_gets_its_identity_keeps_its_series() {
+    // The names sort before and behind what the fault was filed under.
+    for part in ["disk/a", "disk/zz"] {
+        let metrics = Metrics::new();
+        let raised = fault(part, Phase::Active);
+        show(&metrics, &raised);
+        let before = series(&metrics);
+        assert!(before[0].ends_with(" 1"), "{before:?}");
+        let mut known = raised.clone();
+        known.key.part = PartId::new("disk/sn:ZC1A0");
+        known.about = serde_json::from_value(serde_json::json!({
+            "owner": "disk/sn:ZC1A0", "name": part,
+        }))
+        .unwrap();
+        let changes = [(&known.key, Some(&known)), (&raised.key, None)];
+        metrics.faults(changes);
+        assert_eq!(series(&metrics), before);
+        metrics.faults([changes[1]]);
+        assert_eq!(series(&metrics), before);
+        metrics.faults([(&known.key, None)]);
+        assert!(series(&metrics).is_empty());
+    }
 }
 
 #[test]

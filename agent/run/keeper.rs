@@ -133,7 +133,7 @@ impl Keeper {
                 pattern.expect();
             }
             let fault = self.ledger.get(&key);
-            self.metrics.fault(&key, fault);
+            self.metrics.faults([(&key, fault)]);
             // What was seen before the store came may stand there instead.
             self.pending.faults.insert(key, fault.map(|f| f.at(now.boot)));
         }
@@ -357,8 +357,9 @@ impl Keeper {
     /// Takes the changed rows out of the ledger, shows them, and keeps them
     /// for the store.
     fn collect(&mut self, now: Now) {
-        for (key, fault) in self.ledger.take_dirty(now) {
-            self.metrics.fault(&key, fault.as_ref());
+        let changed = self.ledger.take_dirty(now);
+        self.metrics.faults(changed.iter().map(|(k, f)| (k, f.as_ref())));
+        for (key, fault) in changed {
             if let (Some(board), Some(fault)) = (&mut self.board, &fault) {
                 board.evidence(fault);
             }

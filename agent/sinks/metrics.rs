@@ -118,9 +118,12 @@ impl Metrics {
         }
     }
 
-    /// Shows a fault as it is now; `None`: it is forgotten.
-    pub fn fault(&self, key: &FaultKey, fault: Option<&Fault>) {
-        self.faults.fault(key, fault);
+    /// Shows faults as they are now; `None`: one is forgotten.
+    pub fn faults<'a>(
+        &self,
+        changed: impl IntoIterator<Item = (&'a FaultKey, Option<&'a Fault>)>,
+    ) {
+        self.faults.faults(changed);
     }
 
     /// Counts a change.

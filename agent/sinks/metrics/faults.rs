@@ -82,14 +82,39 @@ impl FaultMetrics {
         }
     }
 
-    /// Shows a fault as it is now; `None`: it is forgotten.
-    pub(super) fn fault(&self, key: &FaultKey, fault: Option<&Fault>) {
+    /// Shows faults as they are now; `None`: one is forgotten.
+    pub(super) fn faults<'a>(
+        &self,
+        changed: impl IntoIterator<Item = (&'a FaultKey, Option<&'a Fault>)>,
+    ) {
         let mut faults = locked(&self.faults);
-        let fault = fault.filter(|f| f.opened.is_some());
-        let new = fault.map(Shown::of);
-        self.show(&mut faults, key, new);
-        self.show_overflow(&mut faults);
-        self.show_parts(&mut faults);
+        let faults = &mut *faults;
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for (key, fault) in changed {
+            if let Some(old) = faults.shown.remove(key)
+                && old.has_series
+            {
+                faults.with_series -= 1;
+                gone.push(old.labels);
+            }
+            let fault = fault.filter(|f| f.opened.is_some());
+            new.extend(fault.map(|fault| (key, Shown::of(fault))));
+        }
+        for (key, shown) in new {
+            self.show(faults, key, shown);
+        }
+        // A part that gets its identity gives its fault another key, and the
+        // same labels. Removed and made anew, the series would be missed.
+        for labels in gone {
+            let mut shown = faults.shown.values();
+            if !shown.any(|s| s.has_series && s.labels == labels) {
+                let labels = labels.each_ref().map(String::as_str);
+                // Nothing is left of it either way.
+                let _ = self.active.remove_label_values(&labels);
+            }
+        }
+        self.show_overflow(faults);
+        self.show_parts(faults);
     }
 
     /// One series for each part that a fault with a series is on: no more
@@ -110,18 +135,7 @@ impl FaultMetrics {
         faults.parts = parts;
     }
 
-    fn show(&self, faults: &mut Faults, key: &FaultKey, new: Option<Shown>) {
-        if let Some(old) = faults.shown.remove(key)
-            && old.has_series
-        {
-            faults.with_series -= 1;
-            if new.as_ref().is_none_or(|new| new.labels != old.labels) {
-                // It may be gone already when two keys were cut to the same
-                // labels; either way no series is left.
-                let _ = self.active.remove_label_values(&old.labels());
-            }
-        }
-        let Some(mut new) = new else { return };
+    fn show(&self, faults: &mut Faults, key: &FaultKey, mut new: Shown) {
         if faults.with_series >= FAULTS_MAX && new.raised {
             self.make_room(faults);
         }
