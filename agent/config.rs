@@ -15,7 +15,8 @@ mod ipmi;
 mod kubernetes;
 mod log;
 mod poll;
-pub mod sample;
+#[cfg(test)]
+mod sample;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -38,16 +39,9 @@ const SIZE_MAX: u64 = 1 << 20;
 
 /// How far the agent may go, whatever the patterns say.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Metrics and log only.
@@ -81,9 +75,8 @@ impl Mode {
 }
 
 /// The whole configuration.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The node's name in messages and in the JSON API. Empty: the
@@ -139,18 +132,10 @@ impl Default for Config {
 }
 
 /// An address to listen on, or none.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[cfg_attr(test, schemars(with = "String"))]
 pub struct Listen(pub Option<SocketAddr>);
 
 impl std::str::FromStr for Listen {

@@ -25,8 +25,8 @@ mod fields;
     Hash,
     Serialize,
     Deserialize,
-    schemars::JsonSchema,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Kernel text: `/dev/kmsg`, or the same text through another transport.

@@ -10,16 +10,15 @@ use crate::ipmi::monitor::Pace;
 use crate::ipmi::{Address, Credentials};
 
 /// BMCs.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Ipmi {
     /// Whether the sensors and the event log of BMCs are read.
     pub enabled: bool,
     /// Which: /dev/ipmi0, lan:HOST or lan:HOST:PORT. Empty: every /dev/ipmi*
     /// that is there when the agent starts.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub bmcs: Vec<Address>,
     /// The file with `user:` and `password:` of BMCs on the network; only its
     /// owner may be able to read it. Where there is none, the environment

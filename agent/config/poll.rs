@@ -14,10 +14,8 @@ const EVERY_MIN: Duration = Duration::from_secs(1);
 macro_rules! poll {
     ($(#[$doc:meta])* $name:ident, $seconds:literal) => {
         $(#[$doc])*
-        #[derive(
-            Clone, Debug, PartialEq, Eq, Serialize, Deserialize,
-            schemars::JsonSchema,
-        )]
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(default, deny_unknown_fields)]
         pub struct $name {
             /// Whether it is looked at.
@@ -78,18 +76,10 @@ poll!(
 );
 
 /// A length of time such as 30s or 5m.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[cfg_attr(test, schemars(with = "String"))]
 pub struct Every(pub Duration);
 
 impl TryFrom<String> for Every {

@@ -10,16 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::{Aer, Disk, Edac, Every, Host, Hwmon, Ipmi, Pcie, Raid};
 
 /// What is read.
-#[derive(
-    Clone,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Sources {
     /// The kernel's log.
@@ -53,9 +45,8 @@ pub struct Sources {
 }
 
 /// The kernel's log.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Kmsg {
     /// Whether it is read.
@@ -79,9 +70,8 @@ impl Default for Kmsg {
 }
 
 /// The systemd journal.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Journal {
     /// Whether it is followed (with journalctl).
@@ -98,16 +88,8 @@ impl Default for Journal {
 }
 
 /// Log files.
-#[derive(
-    Clone,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Files {
     /// What is followed, through rotation: a list of
@@ -117,9 +99,8 @@ pub struct Files {
 }
 
 /// One file, or several, to follow.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FilePath {
     /// A path, with `*` and `?` in its file name.
@@ -134,9 +115,8 @@ pub struct FilePath {
 }
 
 /// Mounted filesystems.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Mount {
     /// Whether the mount table is watched.
@@ -150,9 +130,8 @@ impl Default for Mount {
 }
 
 /// The census of parts.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Inventory {
     /// Whether the census is taken: without it faults are filed under the
@@ -185,9 +164,8 @@ pub const EXPECTED: [&str; 8] =
     ["cpu", "dimm", "disk", "gpu", "hba", "nic", "nvme", "psu"];
 
 /// Machine checks and RAS events, from the kernel's tracepoints.
-#[derive(
-    Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Mce {
     /// Whether a trace instance of our own is read. Without it machine

@@ -3,11 +3,9 @@
 //! `compile` is the only way from here to a [`super::set::PatternSet`]. The
 //! doc comments are the descriptions in the published JSON Schema.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -16,7 +14,8 @@ use super::set::{Quarantine, Severity, Stage};
 use crate::observation::Source;
 
 /// A pattern file: the failures of one component.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PatternFile {
     /// The version of the language: 1.
@@ -32,7 +31,8 @@ pub struct PatternFile {
 }
 
 /// One pattern: what text or reading means that which part has failed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawPattern {
     /// Lower-case letters, digits and dashes; unique over all files.
@@ -109,7 +109,8 @@ pub struct RawPattern {
 }
 
 /// What is done while a fault holds.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawThen {
     /// The Node condition that reports it.
@@ -119,7 +120,8 @@ pub struct RawThen {
 }
 
 /// One proof.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RawProof {
     /// An observation about the same part that tells of its recovery.
@@ -135,7 +137,8 @@ pub enum RawProof {
 }
 
 /// The observation that tells of a recovery.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawRecovered {
     /// Its source; default: the pattern's.
@@ -150,7 +153,8 @@ pub struct RawRecovered {
 }
 
 /// One escalation.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawEscalation {
     /// When it applies; all that is written must hold.
@@ -165,7 +169,8 @@ pub struct RawEscalation {
 }
 
 /// The conditions of an escalation.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawIf {
     /// So many of this pattern's faults are active or recovering.
@@ -181,7 +186,8 @@ pub struct RawIf {
 }
 
 /// One example: an observation and what it gives.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawExample {
     /// A line of text, as the source presents it.
@@ -216,7 +222,8 @@ pub enum RawGives {
 }
 
 /// A scenario: lines with times, and the exact sets of faults.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawScenario {
     /// Its name.
@@ -235,7 +242,8 @@ pub struct RawScenario {
 }
 
 /// One step of a scenario.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RawStep {
     /// When, from the scenario's beginning.
@@ -407,54 +415,11 @@ impl<'de> Deserialize<'de> for RawGives {
     }
 }
 
-/// Schemas of the hand-written shapes above.
-macro_rules! schema {
-    ($type:ty, $name:literal, $schema:tt) => {
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                $name.into()
-            }
-            fn inline_schema() -> bool {
-                true
-            }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-        }
-    };
-}
-
-schema!(OneOrMany, "OneOrMany", {
-    "oneOf": [
-        { "type": "string" },
-        { "type": "array", "items": { "type": "string" } }
-    ]
-});
-schema!(RawMatcher, "Matcher", {
-    "oneOf": [
-        { "type": ["string", "boolean", "number"] },
-        { "type": "array", "items": { "type": "string" } }
-    ]
-});
-schema!(RawCount, "Count", { "type": ["string", "integer"], "minimum": 0 });
-schema!(RawGives, "Gives", {
-    "oneOf": [
-        { "const": "nothing" },
-        {
-            "type": "object",
-            "properties": {
-                "part": { "type": "string" },
-                "count": { "type": "integer", "minimum": 0 },
-                "proof": { "const": "recovered" }
-            },
-            "additionalProperties": false
-        }
-    ]
-});
-
 /// The published JSON Schema of a pattern file.
-pub fn schema() -> serde_json::Value {
-    let mut schema = schemars::schema_for!(PatternFile).to_value();
-    schema["title"] = "Faultline pattern file".into();
-    schema
-}
+pub const SCHEMA: &str = include_str!("../../patterns/schema.json");
+
+/// What makes it of the types above is in the tests alone: it would take a
+/// hundredth of the program.
+#[cfg(test)]
+#[path = "file_schema.rs"]
+mod schema;

@@ -1,9 +1,6 @@
 //! Values that remember where in their file they stand, so that a mistake
 //! found long after parsing still points at its line and column.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::Spanned;
 
@@ -35,17 +32,5 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
             column: spanned.referenced.column(),
         };
         Ok(At { value: spanned.value, place })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for At<T> {
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
     }
 }

@@ -24,8 +24,8 @@ use crate::observation::Source;
     Hash,
     Serialize,
     Deserialize,
-    schemars::JsonSchema,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth a note; never a fault.
@@ -63,8 +63,8 @@ impl Severity {
     Hash,
     Serialize,
     Deserialize,
-    schemars::JsonSchema,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Quarantine {
     /// Nothing.
@@ -102,8 +102,8 @@ impl Quarantine {
     Hash,
     Serialize,
     Deserialize,
-    schemars::JsonSchema,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Metrics and log only.
