@@ -123,7 +123,7 @@ fn read(link: &mut Link) -> Read {
 
 impl Read {
     fn sensor(&self, event: &Event) -> Option<&Sensor> {
-        self.sensors.iter().find(|sensor| sensor.key == event.key)
+        self.sensors.iter().find(|sensor| sensor.tells(event))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::{Response, Target, TransportError, code, netfn};
+use crate::decode::ipmi::numbering;
 use crate::decode::ipmi::sdr::{
     self, Association, Body, HEADER, Located, Locator, RECORD_MAX,
 };
@@ -162,6 +163,7 @@ pub fn walk(link: &mut Link) -> Result<Repository, WalkError> {
     }
     satellites(link, &mut found)?;
     found.sensors.truncate(SENSORS_MAX);
+    numbering::count_on(&mut found.sensors);
     Ok(found)
 }
 

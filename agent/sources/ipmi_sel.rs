@@ -268,9 +268,7 @@ fn has_ended(entry: &Entry, later: &[New]) -> bool {
 /// The sensor that an entry is about, if its record is known.
 fn sensor<'a>(entry: &Entry, known: &'a [Sensor]) -> Option<&'a Sensor> {
     match &entry.body {
-        Body::Event(event) => {
-            known.iter().find(|sensor| sensor.key == event.key)
-        }
+        Body::Event(event) => known.iter().find(|sensor| sensor.tells(event)),
         Body::Oem { .. } => None,
     }
 }

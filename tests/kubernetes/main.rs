@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod conditions;
+mod delay;
 mod doctor;
 mod edits;
 #[path = "../kube/mod.rs"]

@@ -32,11 +32,11 @@ fn taints(c: &Cluster) -> Vec<Value> {
     node["spec"]["taints"].as_array().cloned().unwrap_or_default()
 }
 
-fn is_tainted(c: &Cluster) -> bool {
+pub fn is_tainted(c: &Cluster) -> bool {
     taints(c).iter().any(|taint| taint["key"] == KEY)
 }
 
-fn entry(c: &Cluster) -> Value {
+pub fn entry(c: &Cluster) -> Value {
     let lease = c.get(LEASE);
     let text = &lease["metadata"]["annotations"]["testnode/faultline"];
     serde_json::from_str(text.as_str().unwrap_or("null")).unwrap()

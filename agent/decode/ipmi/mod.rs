@@ -14,6 +14,7 @@ pub mod convert;
 pub mod entity;
 pub mod fru;
 pub mod kinds;
+pub mod numbering;
 pub mod part;
 pub mod reading;
 pub mod sdr;

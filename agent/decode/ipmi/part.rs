@@ -23,6 +23,7 @@ pub fn of(entity: Entity, kind: u8, name: &str) -> String {
         && is_one
     {
         return match by_label && is_numbered {
+            true if part == "dimm" => format!("{part}/{}", joined(stem)),
             true => format!("{part}/{stem}"),
             false => format!("{part}/{}", entity.instance),
         };
@@ -55,6 +56,21 @@ pub fn of_event(
             format!("slot/{slot}")
         }
         _ => of(entity, kind, name),
+    }
+}
+
+/// `A1` of `A 1`: modules that share a record get their number behind a
+/// blank that the board does not print, and the firmware's tables neither.
+fn joined(label: &str) -> String {
+    let is_one =
+        |c: &str| c.len() == 1 && c.as_bytes()[0].is_ascii_alphabetic();
+    match label.split_once(' ') {
+        Some((channel, slot))
+            if is_one(channel) && slot.bytes().all(|c| c.is_ascii_digit()) =>
+        {
+            format!("{channel}{slot}")
+        }
+        _ => label.to_owned(),
     }
 }
 
@@ -140,6 +156,7 @@ mod tests {
         assert_eq!(part(32, 1, 12, "DIMM_A1"), "dimm/DIMM_A1");
         assert_eq!(part(8, 1, 1, "P1-DIMMA1 TEMP"), "dimm/P1-DIMMA1");
         assert_eq!(part(32, 7, 1, "DIMM Temp"), "dimm/7");
+        assert_eq!(part(32, 1, 12, "A 12"), "dimm/A12");
         assert_eq!(part(4, 1, 13, "Drive 0"), "bay/Drive 0");
         assert_eq!(part(11, 1, 1, "GPU1 Temp"), "card/GPU1");
     }

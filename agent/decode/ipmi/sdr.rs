@@ -332,7 +332,11 @@ fn shared(mut first: Sensor, bytes: &[u8], at: usize) -> Vec<Sensor> {
             sensor.entity.instance = (first.entity.instance + i) & 0x7f;
         }
         let suffix = suffix(is_letter, u16::from(offset + i));
-        sensor.name = format!("{}{suffix}", first.name.trim_start());
+        let stem = first.name.trim_start();
+        // A number right behind another is a third one.
+        let runs_on = !is_letter && stem.ends_with(|c: char| c.is_numeric());
+        let between = if runs_on { " " } else { "" };
+        sensor.name = format!("{stem}{between}{suffix}");
         Some(sensor)
     };
     (0..count).map_while(nth).collect()

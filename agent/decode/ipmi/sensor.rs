@@ -5,6 +5,7 @@ use std::fmt;
 use super::convert::{Factors, Format, Linearization};
 use super::entity::Entity;
 use super::kinds;
+use super::sel::Event;
 use super::thresholds::Thresholds;
 use super::units::Units;
 
@@ -198,6 +199,12 @@ impl Sensor {
             Some(conversion) => raw.filter_map(|raw| conversion.value(raw)),
             None => Thresholds::default(),
         }
+    }
+
+    /// Whether an event is its own: the BMC's and the firmware's numbers of
+    /// sensors may overlap, and then only the type tells whose it is.
+    pub fn tells(&self, event: &Event) -> bool {
+        self.key == event.key && self.kind == event.kind
     }
 
     /// The part that it belongs to: see [`super::part`].

@@ -104,6 +104,8 @@ fn shared_names_count_from_their_offset_in_digits_or_letters() {
     assert_eq!(names([0x01, 0x0a]), ["D"]);
     assert_eq!(names([0x00, 0x0a]), ["D"]);
     assert_eq!(names([0x22, 0x01]), ["D1", "D2"], "a reserved modifier");
+    let bays = sensors(&compact([0x02, 0x09], b"Drive 15"));
+    assert_eq!(bays[0].name, "Drive 15 9", "not a bay 159");
 }
 
 #[test]
