@@ -3,6 +3,7 @@
 //! which it happened, so that counts, tolerances and recoveries mean what
 //! they mean in the agent.
 
+mod gathered;
 mod pass;
 
 use serde_json::json;

@@ -236,6 +236,12 @@ impl Running {
         self.stop.tell();
     }
 
+    /// Those that have not ended by themselves.
+    pub fn unfinished(&self) -> Vec<SourceId> {
+        let running = self.threads.iter().filter(|(_, t)| !t.is_finished());
+        running.map(|(id, _)| Arc::clone(id)).collect()
+    }
+
     /// Waits up to `time` for each to end; says which did not. Whoever holds
     /// the queue's receiver must take from it meanwhile, or drop it: a source
     /// may be waiting to send.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::gathered::Gathered;
 use crate::clock;
 use crate::config::Config;
 use crate::observation::Source;
@@ -31,10 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long they have to end when they are told to.
 const END_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Matches kept; past that the oldest sort of trouble is known well enough,
-/// and a flood must not fill the memory.
-const EVENTS_MAX: usize = 100_000;
 
 /// What one source found, and when it happened.
 #[derive(Clone, Debug)]
@@ -62,6 +59,8 @@ pub struct Reading {
     pub lost: u64,
     /// Records that could not be understood.
     pub invalid: u64,
+    /// Matches of a flood that were not counted.
+    pub left_out: u64,
     /// The time of the oldest record, where it is known.
     pub since: Option<String>,
 }
@@ -82,6 +81,9 @@ impl fmt::Display for Reading {
         }
         if self.invalid > 0 {
             write!(f, ", {} not understood", self.invalid)?;
+        }
+        if self.left_out > 0 {
+            write!(f, ", {} of a flood not counted", self.left_out)?;
         }
         Ok(())
     }
@@ -119,9 +121,14 @@ pub fn pass(config: &Config, set: &Arc<PatternSet>) -> anyhow::Result<Pass> {
     let since = oldest_record(&config.root, &setups);
     let running = sources::start(setups, &shared, &BTreeMap::new())?;
     drop(shared); // the queue ends when the last source does
-    let mut gathered = gather(&receiver);
+    let (mut gathered, is_late) = gather(&receiver);
+    let unread = if is_late { running.unfinished() } else { vec![] };
     running.stop();
     drop(receiver);
+    for id in unread {
+        let why = format!("not read to its end in {} s", PATIENCE.as_secs());
+        gathered.health.insert(id, Health::Down(why));
+    }
     for id in running.join(Some(END_PATIENCE)) {
         let why = format!("it hangs: no end within {} s", PATIENCE.as_secs());
         gathered.health.insert(id, Health::Down(why));
@@ -160,6 +167,10 @@ fn reading(
         Some(Health::Down(why)) => ("unknown", Some(why.clone())),
         None => ("unknown", Some("it said nothing".to_owned())),
     };
+    let (state, reason) = match gathered.shortfall(id) {
+        Some(why) if state == "read" => ("unknown", Some(why)),
+        _ => (state, reason),
+    };
     let counters = stats.of(id);
     Reading {
         source: id.to_string(),
@@ -167,29 +178,21 @@ fn reading(
         reason,
         records: counters.observations.load(Relaxed),
         lost: counters.lost.load(Relaxed),
+        left_out: gathered.left_out.get(id).copied().unwrap_or(0),
         invalid: counters.invalid.load(Relaxed),
         since: since.filter(|_| state == "read").map(|t| t.to_string()),
     }
 }
 
-/// What came over the queue.
-#[derive(Debug, Default)]
-struct Gathered {
-    events: Vec<Found>,
-    health: BTreeMap<SourceId, Health>,
-    census: Option<Arc<Census>>,
-}
-
-/// Takes everything until all sources have ended.
-fn gather(receiver: &Receiver<Message>) -> Gathered {
+/// Takes everything until all sources have ended, or their time is over.
+/// Says whether it is.
+fn gather(receiver: &Receiver<Message>) -> (Gathered, bool) {
     let mut gathered = Gathered::default();
     let end = clock::boot().plus(PATIENCE);
     loop {
-        let left = end.since(clock::boot());
-        let message = match receiver.recv_timeout(left) {
+        let message = match receiver.recv_timeout(end.since(clock::boot())) {
             Ok(message) => message,
-            Err(RecvTimeoutError::Disconnected) => return gathered,
-            Err(RecvTimeoutError::Timeout) => return gathered,
+            Err(why) => return (gathered, why == RecvTimeoutError::Timeout),
         };
         match message {
             Message::Health(id, health) => {
@@ -197,29 +200,12 @@ fn gather(receiver: &Receiver<Message>) -> Gathered {
             }
             Message::Batch(batch) => {
                 for event in batch.events {
-                    if let Event::Census(census) = event {
-                        gathered.census = Some(census);
-                        continue;
-                    }
-                    let Some(time) = time_of(&event) else { continue };
-                    if gathered.events.len() < EVENTS_MAX {
-                        let source = batch.source;
-                        gathered.events.push(Found { time, source, event });
-                    }
+                    gathered.take(&batch.id, batch.source, event);
                 }
             }
             // Nobody but the sources has the other end.
             _ => {}
         }
-    }
-}
-
-fn time_of(event: &Event) -> Option<Timestamp> {
-    match event {
-        Event::Match(signal) | Event::State(signal, _) => Some(signal.time),
-        Event::Suppressed { time, .. } => Some(*time),
-        // Counted by the source; kept apart.
-        Event::Notes { .. } | Event::Gap { .. } | Event::Census(_) => None,
     }
 }
 
