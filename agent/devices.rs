@@ -28,6 +28,9 @@ const PATH_MAX: usize = 256;
 /// How long either side waits for the other: both only pass things on.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long it waits before it listens again when that failed.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Who lends devices to this process; set once, before anything is opened.
 static LENDER: OnceLock<PathBuf> = OnceLock::new();
 
@@ -199,9 +202,13 @@ pub fn lend(socket: &Path, devices: &[Lent]) -> io::Result<()> {
     let listener = UnixListener::bind(socket)?;
     // Root's alone: nobody else in the pod is to be lent anything.
     std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600))?;
-    for stream in listener.incoming().flatten() {
-        // Whoever went away asks again.
-        let _ = answer(stream, devices);
+    for stream in listener.incoming() {
+        match stream {
+            // Whoever went away asks again.
+            Ok(stream) => _ = answer(stream, devices),
+            // No descriptor is left, perhaps: it would fail at once again.
+            Err(_) => std::thread::sleep(ACCEPT_AGAIN),
+        }
     }
     Ok(())
 }

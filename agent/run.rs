@@ -68,17 +68,6 @@ pub enum Error {
     Panicked,
 }
 
-impl Error {
-    /// The exit status that tells a script which it was.
-    pub fn exit_status(&self) -> u8 {
-        match self {
-            Error::Denied(_) => 3,
-            Error::Start(_) => 1,
-            Error::Panicked => 101,
-        }
-    }
-}
-
 /// Runs the agent until it is told to stop.
 ///
 /// # Errors

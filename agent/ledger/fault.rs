@@ -185,7 +185,8 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// What has elapsed by `now`.
     pub fn read(&self, now: Uptime) -> Duration {
-        self.elapsed + self.since.map_or(Duration::ZERO, |s| now.since(s))
+        let since = self.since.map_or(Duration::ZERO, |s| now.since(s));
+        self.elapsed.saturating_add(since)
     }
 
     /// Lets it run from `now`, unless it runs.

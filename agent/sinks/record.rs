@@ -76,7 +76,7 @@ impl Record {
         let mut held = self.held();
         for (id, position) in positions {
             if let Some((number, _)) = untold(id, position) {
-                held.next = held.next.max(number + 1);
+                held.next = held.next.max(number.saturating_add(1));
             }
             if id.starts_with(PREFIX) {
                 let entry = held.documents.entry(Arc::clone(id));

@@ -6,7 +6,7 @@
 //! no other. No command goes to a disk that the kernel is recovering. The
 //! self-tests and attribute tables of SATA and SAS disks are not read here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -176,13 +176,23 @@ struct Kept {
     media: Recent,
     /// The largest capacity of this boot, by serial number.
     capacity: BTreeMap<String, u64>,
+    /// The disks whose capacity was read since it was last kept.
+    #[serde(skip)]
+    seen: BTreeSet<String>,
+    /// Whether a capacity is to be kept.
+    #[serde(skip)]
+    grown: bool,
 }
+
+/// So many disks are remembered; beyond, those that are not there any more
+/// are forgotten. Volumes of a cluster come and go all day.
+const CAPACITIES_MAX: usize = 1_024;
 
 impl Kept {
     fn resume(position: Option<&Position>, boot: &str) -> Kept {
         let kept = position.and_then(|p| serde_json::from_str(&p.0).ok());
         let (io, media, capacity) = match kept {
-            Some(Kept { io, media, capacity, boot: of }) => {
+            Some(Kept { io, media, capacity, boot: of, .. }) => {
                 let here = of == boot;
                 let capacity = if here { capacity } else { BTreeMap::new() };
                 (Some(io), Some(media), capacity)
@@ -194,6 +204,8 @@ impl Kept {
             io: Recent::go_on(io, boot, DAY),
             media: Recent::go_on(media, "", DAY),
             capacity,
+            seen: BTreeSet::new(),
+            grown: false,
         }
     }
 
@@ -215,8 +227,10 @@ impl Kept {
             fields.push(("media_errors_day", Owned::Number(day as f64)));
         }
         if let Some(capacity) = reading.capacity {
-            let most = self.capacity.entry(name.clone()).or_insert(capacity);
+            let most = self.capacity.entry(name.clone()).or_default();
+            self.grown |= capacity > *most;
             *most = capacity.max(*most);
+            self.seen.insert(name.clone());
             fields.push(("shrunk", Owned::Flag(capacity < *most)));
         }
     }
@@ -224,7 +238,13 @@ impl Kept {
     fn done(&mut self, now: Timestamp) -> Option<Position> {
         // Both, whatever the first says.
         let (io, media) = (self.io.settle(now), self.media.settle(now));
-        let position = (io || media).then(|| serde_json::to_string(self));
+        let seen = std::mem::take(&mut self.seen);
+        if self.capacity.len() > CAPACITIES_MAX {
+            self.capacity.retain(|name, _| seen.contains(name));
+        }
+        let capacity = std::mem::take(&mut self.grown);
+        let changed = io || media || capacity;
+        let position = changed.then(|| serde_json::to_string(self));
         position.and_then(Result::ok).map(Position)
     }
 }
@@ -360,5 +380,28 @@ mod tests {
         assert!(fields.contains(&("io_errors_day", Owned::Number(3.0))));
         let mut other = Kept::resume(position.as_ref(), "b");
         assert!(!shrunk(&read(50, 1, &mut other, 60)));
+    }
+
+    #[test]
+    fn volumes_that_come_and_go_are_not_remembered_for_ever() {
+        let at = |s: i64| Timestamp(1_700_000_000_000_000 + s * 1_000_000);
+        let mut kept = Kept::resume(None, "a");
+        for n in 0..3 * CAPACITIES_MAX {
+            let reading = Reading {
+                identity: format!("volume-{n}"),
+                model: None,
+                state: Some("live"),
+                attachment: "remote",
+                capacity: Some(100),
+                io_errors: None,
+                health: None,
+                refused: None,
+                known_by: None,
+            };
+            kept.amend(Some(&reading), &mut Fields::new(), at(n as i64));
+            let position = kept.done(at(n as i64));
+            assert!(position.is_some(), "a capacity is kept at once");
+            assert!(kept.capacity.len() <= CAPACITIES_MAX + 1);
+        }
     }
 }

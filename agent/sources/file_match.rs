@@ -76,6 +76,7 @@ impl Matching {
     fn skip(&mut self) {
         self.invalid += 1;
         self.reader = Reader::new(self.now.wall, TimeZone::system());
+        self.logged = mce_log::Reader::default();
         self.blocks.abandon(&mut self.events);
         self.scratch = Scratch::default();
     }

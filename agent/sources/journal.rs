@@ -41,6 +41,10 @@ const ENTRY_MAX: usize = 1024 * 1024;
 /// How many events a batch holds before it is sent.
 const EVENTS_MAX: usize = 64;
 
+/// How often it is read before a batch ends, so that a journal that floods
+/// does not keep the source from ending when it is told to.
+const READS_MAX: usize = 64;
+
 /// How often a position without events is sent.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
@@ -264,7 +268,10 @@ impl<'c> Reading<'c> {
         stdout: &mut ChildStdout,
         buffer: &mut [u8],
     ) -> Result<bool, Failure> {
-        while self.events.len() < EVENTS_MAX {
+        for _ in 0..READS_MAX {
+            if self.events.len() >= EVENTS_MAX {
+                break;
+            }
             let n = match stdout.read(buffer) {
                 Ok(0) => return Ok(false),
                 Ok(n) => n,

@@ -505,7 +505,7 @@ fn kernel_record<'a>(
 /// When the first poll after the boot was due. An interval that is not the
 /// kernel's own was set later: what the kernel found before that is history
 /// for certain only within it. Where it is 0 the kernel does not poll at all.
-fn first_poll(check_interval: &Path) -> Duration {
+pub(super) fn first_poll(check_interval: &Path) -> Duration {
     let text = std::fs::read_to_string(check_interval).unwrap_or_default();
     match text.trim().parse() {
         Ok(0) => Duration::MAX,

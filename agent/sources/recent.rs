@@ -65,7 +65,7 @@ impl Recent {
             let all = self.grown.entry(name.to_owned()).or_default();
             let piece = self.window / PIECES;
             match all.last_mut().filter(|(at, _)| now.since(*at) < piece) {
-                Some((_, by)) => *by += grown.by,
+                Some((_, by)) => *by = by.saturating_add(grown.by),
                 None => all.push((now, grown.by)),
             }
             self.changed = true;
@@ -74,7 +74,7 @@ impl Recent {
         let before = all.len();
         all.retain(|(at, _)| now.since(*at) < self.window);
         self.changed |= all.len() != before;
-        all.iter().map(|(_, by)| by).sum()
+        all.iter().fold(0, |sum: u64, (_, by)| sum.saturating_add(*by))
     }
 
     /// All counters were read at `now`; whether there is anything new to

@@ -269,7 +269,7 @@ fn supervise(setup: &Setup, mut context: Context) {
     let id = setup.id();
     let counters = context.counters(&id);
     let mut logged = BTreeSet::new();
-    let mut backoff = BACKOFF_MIN;
+    let mut again = Again(BACKOFF_MIN);
     loop {
         let began = clock::boot();
         let result = caught(|| setup.run(&mut context));
@@ -278,26 +278,37 @@ fn supervise(setup: &Setup, mut context: Context) {
         }
         let health = match result {
             Ok(End::Stopped) => return,
-            Ok(End::Absent(why)) => {
-                backoff = ABSENT;
-                Health::Absent(why)
-            }
-            Err(Failure(why)) => {
-                if clock::boot().since(began) >= SETTLED {
-                    backoff = BACKOFF_MIN;
-                }
-                Health::Down(why)
-            }
+            Ok(End::Absent(why)) => Health::Absent(why),
+            Err(Failure(why)) => Health::Down(why),
         };
         log_once(&id, &health, &mut logged);
         if context.tell_all(&id, &health).is_err() || context.once {
             return;
         }
-        if context.stop.sleep(backoff) {
+        let (pause, failed) = again.after(&health, clock::boot().since(began));
+        if context.stop.sleep(pause) {
             return;
         }
-        backoff = (backoff * 2).min(BACKOFF_MAX);
-        Counters::add(&counters.restarts, 1);
+        Counters::add(&counters.restarts, u64::from(failed));
+    }
+}
+
+/// How long a source that failed waits next.
+struct Again(Duration);
+
+impl Again {
+    /// How long it waits now that it ended after `lived`, and whether it
+    /// failed: what isn't there has not.
+    fn after(&mut self, health: &Health, lived: Duration) -> (Duration, bool) {
+        if matches!(health, Health::Absent(_)) {
+            return (ABSENT, false);
+        }
+        if lived >= SETTLED {
+            self.0 = BACKOFF_MIN;
+        }
+        let pause = self.0;
+        self.0 = (pause * 2).min(BACKOFF_MAX);
+        (pause, true)
     }
 }
 
@@ -348,6 +359,24 @@ mod tests {
         assert_eq!(why, "it panicked, which is a bug: bad number 7");
         let stopped = caught(|| Ok(End::Stopped));
         assert_eq!(stopped, Ok(End::Stopped));
+    }
+
+    #[test]
+    fn what_is_absent_has_not_failed_and_what_fails_waits_ever_longer() {
+        let mut again = Again(BACKOFF_MIN);
+        let (absent, down) =
+            (Health::Absent("no BMC".into()), Health::Down("EIO".into()));
+        let at_once = Duration::ZERO;
+        for _ in 0..9 {
+            assert_eq!(again.after(&absent, at_once), (ABSENT, false));
+        }
+        assert_eq!(again.after(&down, at_once), (BACKOFF_MIN, true));
+        assert_eq!(again.after(&down, at_once), (BACKOFF_MIN * 2, true));
+        for _ in 0..20 {
+            again.after(&down, at_once);
+        }
+        assert_eq!(again.after(&down, at_once), (BACKOFF_MAX, true));
+        assert_eq!(again.after(&down, SETTLED), (BACKOFF_MIN, true));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kmsg::first_poll;
 use super::machine_check::{self, Seen};
 use super::trace_instance::Clock;
 use super::trace_pair::Settled;
@@ -16,10 +17,6 @@ use crate::observation::{Observation, Source, Value};
 use crate::patterns::matcher::{Scratch, Taken};
 use crate::signal::{Event, Health, SourceId};
 use crate::time::{Now, Timestamp};
-
-/// How long after the boot the kernel polls the banks first, where it can't
-/// be read (INITIAL_CHECK_INTERVAL, arch/x86/kernel/cpu/mce/core.c).
-const FIRST_POLL: Duration = Duration::from_secs(300);
 
 /// One reading of the clocks, and what it says of the events' times.
 #[derive(Clone, Copy, Debug)]
@@ -163,10 +160,7 @@ impl Outlet {
         if !decoded.polled || moment.which == Clock::Other {
             return false;
         }
-        let text = std::fs::read_to_string(&self.check_interval);
-        let seconds = text.ok().and_then(|t| t.trim().parse().ok());
-        let due = seconds.map_or(FIRST_POLL, Duration::from_secs);
-        Duration::from_nanos(event) < due
+        Duration::from_nanos(event) < first_poll(&self.check_interval)
     }
 
     fn other(
