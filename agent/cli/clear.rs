@@ -4,7 +4,9 @@
 #[cfg(feature = "kubernetes")]
 mod by_node;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,8 +15,11 @@ use super::screen::Screen;
 use super::{Exit, Global, client, escape};
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::{Command, Ledger, Options};
+use crate::ledger::{Command, Input, Ledger, Options};
 use crate::machine::Machine;
+use crate::observation::Source;
+use crate::parts::census::Census;
+use crate::signal::{Batch, Event, Health, Position, SourceId};
 use crate::store::{HistoryEntry, Pending, Store};
 use crate::time::BootId;
 
@@ -157,6 +162,35 @@ fn holder(dir: &Path) -> Option<u32> {
     })
 }
 
+/// The source whose position is the census.
+const INVENTORY: &str = "inventory";
+
+/// The parts that are there now, by what the agent last knew; the default
+/// where it never took a census.
+fn look(
+    config: &Config,
+    positions: &BTreeMap<SourceId, Position>,
+    boot: &BootId,
+) -> anyhow::Result<Census> {
+    let Some(position) = positions.get(INVENTORY) else {
+        return Ok(Census::default());
+    };
+    let known = serde_json::from_str(&position.0)?;
+    let (census, _) = super::parts::look(config, known, boot)?;
+    Ok(census)
+}
+
+/// The census, as the ledger is told of it.
+fn seen(census: Census) -> [Input; 2] {
+    let id = SourceId::from(INVENTORY);
+    let events = vec![Event::Census(Arc::new(census))];
+    let source = Source::Inventory;
+    [
+        Input::Health(id.clone(), Health::Up),
+        Input::Batch(Batch { source, id, events, position: None }),
+    ]
+}
+
 /// Does in the store what the agent would do: the faults are restored into a
 /// ledger, the command is carried out there, and what changed is written in
 /// one transaction.
@@ -195,23 +229,49 @@ fn in_store(
     }
     let boot = config.root.join("proc/sys/kernel/random/boot_id");
     let boot = std::fs::read_to_string(boot).unwrap_or_default();
+    let boot = BootId(boot.trim().to_owned());
     let options = Options {
         node: config.node_name(std::env::var("NODE_NAME").ok()),
-        boot: BootId(boot.trim().to_owned()),
+        boot: boot.clone(),
         mode: config.mode.stage(),
     };
     let now = clock::now();
     let mut ledger = Ledger::new(set, options);
+    let Command::Clear { fault, replaced, force, .. } = &command;
+    let (fault, replaced) = (fault.clone(), *replaced);
     ledger.restore(now, loaded.faults);
+    match look(config, &loaded.positions, &boot) {
+        Ok(census) => {
+            for input in seen(census) {
+                ledger.step(now, input);
+            }
+        }
+        Err(why) if replaced && !force => {
+            return Ok(Err(format!(
+                "whether the part is still here can't be seen: {why:#}; if \
+                 it was replaced, say --force, which is recorded"
+            )));
+        }
+        Err(_) => {}
+    }
+    let found = ledger.find(&fault).ok().map(|f| f.key.clone());
+    let gone = found.and_then(|key| ledger.taken_out(&key, replaced));
     let (changes, answer) = match ledger.clear(now, command) {
         Ok(done) => done,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let pending = Pending {
+    let mut pending = Pending {
         faults: ledger.take_dirty(now).into_iter().collect(),
         history: changes.iter().map(HistoryEntry::of).collect(),
         ..Pending::default()
     };
+    if let Some(part) = gone {
+        // Or the agent would miss it at its next start.
+        let mut census = Census::clone(ledger.census());
+        census.forget(&part);
+        let position = Position(serde_json::to_string(&census)?);
+        pending.positions.insert(INVENTORY.into(), position);
+    }
     store.put(pending);
     if !store.close(DISK_PATIENCE) {
         anyhow::bail!("the store in {} can't be written", dir.display());

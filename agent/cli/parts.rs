@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::parts::census::Census;
 use crate::parts::ids::PartId;
 use crate::parts::looker::{Looker, PATIENCE};
-use crate::parts::part::{Attachment, Part, Presence};
+use crate::parts::part::{Attachment, Part, Presence, Realm};
 use crate::parts::units::{self, Shelf};
 use crate::store;
 use crate::time::BootId;
@@ -50,16 +50,8 @@ pub fn run(
         }
         None => remembered(&config),
     };
-    // The BMC is the agent's to ask: what it has read is shown.
-    let shelf = Shelf::default();
-    shelf.put(units::of_census(&known));
-    let boot: BootId = known.boot.clone();
-    let before = known.restored(&boot);
-    let labels = config.sources.inventory.labels.clone();
-    let mut looker = Looker::new(&config.root, labels).with_units(shelf);
-    let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;
-    let unread = reading.unread.clone();
-    let census = before.after(&before.boot, reading);
+    let boot = known.boot.clone();
+    let (census, unread) = look(&config, known, &boot)?;
     let shown = shown(&census, args.all);
     let exit = match unread.is_empty() {
         true => Exit::Good,
@@ -82,6 +74,27 @@ pub fn run(
         out.line("")?;
     }
     Ok(exit)
+}
+
+/// What is there now, in this boot, after what was `known`; and why what can't be read
+/// can't.
+///
+/// # Errors
+/// Looking hangs.
+pub(super) fn look(
+    config: &Config,
+    known: Census,
+    boot: &BootId,
+) -> anyhow::Result<(Census, BTreeMap<Realm, String>)> {
+    // The BMC is the agent's to ask: what it has read is shown.
+    let shelf = Shelf::default();
+    shelf.put(units::of_census(&known));
+    let before = known.restored(boot);
+    let labels = config.sources.inventory.labels.clone();
+    let mut looker = Looker::new(&config.root, labels).with_units(shelf);
+    let reading = looker.look(PATIENCE).map_err(anyhow::Error::msg)?;
+    let unread = reading.unread.clone();
+    Ok((before.after(boot, reading), unread))
 }
 
 /// What the agent last knew; nothing where none ever ran.

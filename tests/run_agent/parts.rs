@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -67,6 +68,10 @@ fn until(agent: &Agent, pattern: &str, so: impl Fn(&Value) -> bool) -> Value {
     agent.until(|agent| found(agent).is_some());
     found(agent).unwrap()
 }
+
+/// When the census was last taken.
+const LOOKS: &str =
+    "faultline_source_last_success_timestamp_seconds{source=\"inventory\"}";
 
 const LINES: &[&str] = &[
     "EDAC MC1: 1 UE memory read error on P1_Node0_Channel2_Dimm0 P2-DIMMC1 \
@@ -139,6 +144,52 @@ fn swapped_parts_are_the_proof_replaced_and_others_are_not() {
         let over = until(&agent, pattern, |f| f["state"] == "cleared");
         assert_eq!(over["proof"], "replaced", "{pattern}");
     }
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// `faultline clear … --replaced` where no agent runs; the exit status and
+/// what it said.
+fn clear_replaced(dir: &Path, what: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
+    command.arg("--config").arg(dir.join("config.yaml"));
+    command.args(["clear", what, "--why", "swapped", "--replaced"]);
+    let done = command.output().unwrap();
+    let said = [done.stdout, done.stderr].concat();
+    (done.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn without_an_agent_a_person_can_not_have_replaced_what_is_still_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut server = Server::large();
+    prepare(dir, &server);
+    let agent = Agent::start(dir, &config(dir));
+    agent.log_line("faultline runs");
+    kernel_says(dir, LINES);
+    for pattern in ["nvme-removed", "disk-hardware-error"] {
+        until(&agent, pattern, |f| f["state"] == "active");
+    }
+    assert_eq!(agent.stop(), Some(0));
+    let (status, said) = clear_replaced(dir, "ZC1A3X7Q0000");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("still in enclosure"), "{said}");
+    // What was taken out is not missed afterwards.
+    server.nvme.remove(2);
+    server.write(&dir.join("host"));
+    let (status, said) = clear_replaced(dir, "S64GNE0R721");
+    assert_eq!(status, Some(0), "{said}");
+    let agent = Agent::start(dir, &config(dir));
+    agent.log_line("faultline runs");
+    let over = until(&agent, "nvme-removed", |f| f["state"] == "cleared");
+    assert_eq!(over["proof"], "replaced");
+    let disk = until(&agent, "disk-hardware-error", |_| true);
+    assert_eq!(disk["state"], "active");
+    // A part that is missed is so from the first look on.
+    agent.until(|agent| agent.metric(LOOKS).is_some_and(|n| n > 0.0));
+    let missed = |f: &Value| f["pattern"] == "disk-missing";
+    let all = faults(&agent);
+    assert!(!all.iter().any(missed), "{all:#?}");
     assert_eq!(agent.stop(), Some(0));
 }
 
