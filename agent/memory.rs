@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::time::Uptime;
+
 /// Gives back to the kernel what loading patterns left free in the heap: the
 /// files' parsed form is three times what is kept of it.
 #[expect(unsafe_code, reason = "malloc_trim is a C function")]
@@ -25,10 +27,39 @@ pub fn share_one_heap() {
     }
 }
 
-/// How often code is let go of: what was needed in these minutes, a start, a
-/// load or a page for somebody, need not stay. Mapping again what is needed
+/// How long after the start code is let go of for the second time, once all
+/// sources have looked around.
+const LET_GO_FIRST: Duration = Duration::from_secs(10);
+
+/// How often it is let go of in the end: what was needed meanwhile, a start,
+/// a load or a page for somebody, need not stay. Mapping again what is needed
 /// takes some hundred page faults, a fraction of a millisecond.
-pub const LET_GO_EVERY: Duration = Duration::from_secs(300);
+const LET_GO_EVERY: Duration = Duration::from_secs(60);
+
+/// When to tidy up: soon after the start, which needs more code than all
+/// that follows, and then ever more rarely.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tidying {
+    next: Option<Uptime>,
+    pause: Duration,
+}
+
+impl Tidying {
+    /// Whether nothing was tidied up so far.
+    pub fn is_new(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Whether it is time; the next time is later.
+    pub fn is_due(&mut self, now: Uptime) -> bool {
+        if self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        self.pause = (self.pause * 2).clamp(LET_GO_FIRST, LET_GO_EVERY);
+        self.next = Some(now.plus(self.pause));
+        true
+    }
+}
 
 /// Lets go of the program's pages, most of which only the start needed and
 /// which are more than half of what is resident. What is needed again is
@@ -65,6 +96,16 @@ fn code(line: &str, own: &str) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_tidied_up_at_once_soon_and_then_more_rarely() {
+        let mut tidying = Tidying::default();
+        let due = |second: &u64| {
+            tidying.is_due(Uptime(1_000_000 + second * 1_000_000))
+        };
+        let seconds: Vec<u64> = (0..200).filter(due).collect();
+        assert_eq!(seconds, [0, 10, 30, 70, 130, 190]);
+    }
 
     #[test]
     fn only_the_programs_own_code_is_let_go_of() {

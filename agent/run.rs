@@ -218,7 +218,7 @@ fn assemble(
         began: None,
         watchdog: sd_notify::watchdog_enabled(),
         pinged: Default::default(),
-        tidied: None,
+        tidying: Default::default(),
         desk: None,
         board: None,
         record,

@@ -196,6 +196,10 @@ pub struct Stats {
     pub notes: u64,
     /// Records that sources lost.
     pub lost: u64,
+    /// How often all faults were looked after, which costs the more the more
+    /// there are: not at an ordinary record.
+    #[serde(skip)]
+    pub upkeeps: u64,
 }
 
 /// How often the rows of running stopwatches are due for the store: after

@@ -30,51 +30,70 @@ const SUPPRESSED_WITHIN: std::time::Duration =
     std::time::Duration::from_secs(60);
 
 impl Ledger {
-    /// Steps all events of a batch, in order. False if they were but counted:
-    /// then there is nothing to keep up, which costs the more the more faults
-    /// there are.
+    /// Steps all events of a batch, in order. False if no fault's life can
+    /// have moved by them: then there is nothing to keep up, which costs the
+    /// more the more faults there are. Every link that comes up and every
+    /// filesystem that is mounted is a proof, mostly of nothing.
     pub(super) fn take_batch(&mut self, batch: Batch) -> bool {
         let id = batch.id;
         let mut stepped = false;
         for event in batch.events {
-            stepped |=
-                !matches!(event, Event::Notes { .. } | Event::Gap { .. });
-            match event {
+            stepped |= match event {
                 Event::Match(signal) => self.take_signal(&id, signal, None),
                 Event::State(signal, truth) => {
-                    self.take_signal(&id, signal, Some(truth));
+                    self.take_signal(&id, signal, Some(truth))
                 }
                 Event::Suppressed { pattern, count, time, text } => {
                     let at = self.monotone(&id, time);
                     self.take_suppressed(&id, &pattern, count, at, text);
+                    true
                 }
-                Event::Notes { count, .. } => self.stats.notes += count,
-                Event::Gap { lost } => self.stats.lost += lost,
-                Event::Census(census) => self.take_census(census),
-            }
+                Event::Notes { count, .. } => {
+                    self.stats.notes += count;
+                    false
+                }
+                Event::Gap { lost } => {
+                    self.stats.lost += lost;
+                    false
+                }
+                Event::Census(census) => {
+                    self.take_census(census);
+                    true
+                }
+            };
         }
         stepped
     }
 
+    /// Steps one match; whether a fault's life can have moved.
     fn take_signal(
         &mut self,
         id: &SourceId,
         mut signal: Signal,
         truth: Option<Truth>,
-    ) {
+    ) -> bool {
         let Some(pattern) = self.set.get(&signal.pattern).cloned() else {
             self.stats.unknown += 1;
-            return;
+            return false;
         };
         signal.time = self.monotone(id, signal.time);
         let is_note = pattern.benign || pattern.severity == Severity::Info;
         match (signal.effect, truth) {
-            (Effect::Note, _) => self.stats.notes += 1,
+            (Effect::Note, _) => {
+                self.stats.notes += 1;
+                return false;
+            }
             (Effect::Open | Effect::History, _) if is_note => {
                 self.stats.notes += 1;
+                return false;
             }
-            (Effect::Evidence, _) => self.take_evidence(&pattern, &signal),
-            (Effect::Proof(i), _) => self.take_proof(&pattern, &signal, i),
+            (Effect::Evidence, _) => {
+                self.take_evidence(&pattern, &signal);
+                return false;
+            }
+            (Effect::Proof(i), _) => {
+                return self.take_proof(&pattern, &signal, i);
+            }
             (_, Some(truth)) => {
                 self.take_state(id, &pattern, signal, truth);
             }
@@ -83,6 +102,7 @@ impl Ledger {
             }
             (Effect::Open, None) => self.take_open(id, &pattern, signal),
         }
+        true
     }
 
     /// The time of an observation, not before the last one of its source
@@ -305,8 +325,16 @@ impl Ledger {
     }
 
     /// A recovery observation about a part, for the pattern's faults on it
-    /// and on parts within it.
-    fn take_proof(&mut self, pattern: &Pattern, signal: &Signal, i: u8) {
+    /// and on parts within it; whether there is one.
+    fn take_proof(
+        &mut self,
+        pattern: &Pattern,
+        signal: &Signal,
+        i: u8,
+    ) -> bool {
+        if self.table.of(&pattern.name).next().is_none() {
+            return false; // nearly always
+        }
         let part = self.key_of(pattern, &signal.part).part;
         let keys: Vec<FaultKey> = self
             .table
@@ -314,9 +342,10 @@ impl Ledger {
             .filter(|row| row.fault.lies_in(&part, &signal.part))
             .map(|row| row.fault.key.clone())
             .collect();
-        for key in keys {
-            self.prove(&key, signal, i);
+        for key in &keys {
+            self.prove(key, signal, i);
         }
+        !keys.is_empty()
     }
 
     fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {

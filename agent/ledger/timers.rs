@@ -24,6 +24,7 @@ const UNTOLD: Duration = Duration::from_secs(86_400);
 impl Ledger {
     /// Does everything that is due, until nothing more follows from it.
     pub(super) fn upkeep(&mut self) {
+        self.stats.upkeeps += 1;
         // Each round moves at least one fault one step along its life, which
         // has fewer steps than this.
         for _ in 0..8 * (self.table.len() + 8) {

@@ -1,6 +1,7 @@
 //! Matchers of single fields: expressions, words, numbers and flags.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use regex_automata::Input;
 use regex_automata::meta::Regex;
@@ -35,18 +36,22 @@ pub enum FieldMatcher {
     Flag(&'static str, bool),
 }
 
-/// A regular expression that is compiled when its literal is first met:
-/// most patterns never are on most nodes, and memory counts.
+/// A regular expression that is compiled when its literal is met, and let go
+/// of when that was long ago: compiled and with what it needs to search it
+/// takes some 18 KiB, most are never needed on most nodes, and memory counts.
 #[derive(Debug)]
 pub struct Expression {
     text: String,
-    compiled: OnceLock<Option<Regex>>,
+    compiled: RwLock<Option<Regex>>,
+    /// Whether it was needed since [`Expression::forget`] last asked.
+    used: AtomicBool,
 }
 
 impl Expression {
     /// Takes an expression that `compile` has checked.
     pub fn new(text: String) -> Expression {
-        Expression { text, compiled: OnceLock::new() }
+        let (compiled, used) = (RwLock::default(), AtomicBool::new(false));
+        Expression { text, compiled, used }
     }
 
     /// Compiles it: bytes, no Unicode, no tables that cost memory to be fast
@@ -78,13 +83,35 @@ impl Expression {
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         // `is_match` would take the slowest engine for more than 128 bytes.
         let input = Input::new(text);
-        self.regex().is_some_and(|regex| regex.search_half(&input).is_some())
+        self.with(|regex| regex.search_half(&input).is_some()).unwrap_or(false)
     }
 
-    pub(super) fn regex(&self) -> Option<&Regex> {
-        self.compiled
-            .get_or_init(|| Expression::compile(&self.text).ok())
-            .as_ref()
+    /// Does something with the compiled expression; `None` if it can't be
+    /// compiled, which was checked.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Regex) -> T) -> Option<T> {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        let compiled = self.compiled.read();
+        let compiled = compiled.unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = &*compiled {
+            return Some(work(regex)); // nearly always
+        }
+        drop(compiled);
+        let regex = Expression::compile(&self.text).ok()?;
+        let compiled = self.compiled.write();
+        let mut compiled = compiled.unwrap_or_else(PoisonError::into_inner);
+        Some(work(compiled.get_or_insert(regex)))
+    }
+
+    /// Lets go of what is compiled, unless it was needed since the last call
+    /// or is just now; whether there was something.
+    pub(super) fn forget(&self) -> bool {
+        if self.used.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let compiled = self.compiled.try_write();
+        compiled.is_ok_and(|mut compiled| compiled.take().is_some())
     }
 }
 
@@ -133,5 +160,23 @@ impl Compare {
             Compare::Below(y) => x < y,
             Compare::Is(y) => x == y,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_that_rests_is_forgotten_and_works_again_when_needed() {
+        let expression = Expression::new("^disk (?<d>sd[a-z])".into());
+        assert!(!expression.forget(), "it was never compiled");
+        assert!(expression.matches(b"disk sda"));
+        assert!(!expression.forget(), "it was needed since");
+        assert!(expression.forget());
+        assert!(!expression.forget());
+        assert!(expression.matches(b"disk sdb"));
+        assert!(!expression.matches(b"disk 7"));
+        assert_eq!(expression.with(Regex::captures_len), Some(2));
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::field_matcher::Expression;
 use super::rule::Rule;
 use super::shown::clip;
 use super::skeleton::Skeleton;
@@ -171,6 +172,27 @@ pub struct Matcher {
 }
 
 impl Matcher {
+    /// Lets go of the compiled expressions that were not needed since the
+    /// last call; how many those were.
+    pub fn forget_unused(&self) -> usize {
+        let texts = [
+            &self.kernel,
+            &self.benign,
+            &self.blocks,
+            &self.formed,
+            &self.journal,
+            &self.file,
+        ];
+        let groups = texts.into_iter().chain(self.others.values());
+        let rules = groups.flat_map(|group| &group.rules);
+        let mut all: Vec<&Expression> =
+            rules.flat_map(Rule::expressions).collect();
+        // Rules share some, and each is asked once.
+        all.sort_unstable_by_key(|expression| std::ptr::from_ref(*expression));
+        all.dedup_by(|a, b| std::ptr::eq(*a, *b));
+        all.into_iter().filter(|expression| expression.forget()).count()
+    }
+
     /// Sorts the rules by what they take and enters their literals.
     ///
     /// # Errors

@@ -77,6 +77,15 @@ impl Rule {
         message && self.others.iter().all(|m| m.holds(observation))
     }
 
+    /// Its expressions.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let others = self.others.iter().filter_map(|matcher| match matcher {
+            FieldMatcher::Expression(_, expression) => Some(expression),
+            _ => None,
+        });
+        self.message.as_deref().into_iter().chain(others)
+    }
+
     /// How a state is found: a matcher that fails makes it false, else a
     /// field that the source could not read makes it unknown. `None` if the
     /// observation is about another kind of thing.
@@ -101,11 +110,15 @@ impl Rule {
     ) -> BTreeMap<String, String> {
         let mut values = word_values(observation, |n| self.names.contains(n));
         let mut capture = |field: &str, expression: &Expression| {
-            if let Some(Value::Text(text)) = observation.get(field)
-                && let Some(regex) = expression.regex()
-            {
+            let Some(Value::Text(text)) = observation.get(field) else {
+                return;
+            };
+            let captures = expression.with(|regex| {
                 let mut captures = regex.create_captures();
                 regex.captures(text, &mut captures);
+                captures
+            });
+            if let Some(captures) = captures {
                 keep(&captures, text, &self.names, &mut values);
             }
         };

@@ -10,9 +10,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::patterns::Rejections;
+use crate::clock;
 use crate::config::Mode;
 use crate::ledger::fault::{Fault, Phase};
 use crate::ledger::{Change, Command, Input, Ledger};
+use crate::memory::{self, Tidying};
 use crate::patterns::set::PatternSet;
 use crate::queue::Message;
 use crate::signal::{Batch, Event, Health, Position, SourceId, Truth};
@@ -25,7 +27,6 @@ use crate::sources::inventory::{Desk, stored};
 use crate::sources::{PatternsCell, Stats, Unexplained};
 use crate::store::{HistoryEntry, Loaded, Pending, Recent, Store};
 use crate::time::{BootId, Now, Timestamp, Uptime};
-use crate::{clock, memory};
 
 /// Messages stepped before what changed is handed over: enough to share a
 /// transaction in a burst, few enough that a gauge follows at once.
@@ -89,9 +90,9 @@ pub struct Keeper {
     pub watchdog: Option<Duration>,
     /// When it last got one.
     pub pinged: Uptime,
-    /// When unused code was last let go of; none before the line that says
-    /// what runs has been written.
-    pub tidied: Option<Uptime>,
+    /// When unused code is let go of; not before the line that says what
+    /// runs has been written.
+    pub tidying: Tidying,
     /// Where whoever takes the census is asked to forget a part.
     pub desk: Option<Desk>,
     /// Where sinks that follow the node's state see it.
@@ -425,13 +426,17 @@ impl Keeper {
             self.pinged = boot;
             super::tell_manager(&[sd_notify::NotifyState::Watchdog]);
         }
-        match self.tidied {
-            None if self.ready.waiting().is_empty() => self.sum_up(),
-            Some(last) if boot.since(last) >= memory::LET_GO_EVERY => {}
-            _ => return,
+        if self.tidying.is_new() {
+            if !self.ready.waiting().is_empty() {
+                return;
+            }
+            self.sum_up();
         }
-        self.tidied = Some(boot);
-        memory::let_go_of_code();
+        if self.tidying.is_due(boot) {
+            self.ledger.patterns().matcher.forget_unused();
+            memory::give_back();
+            memory::let_go_of_code();
+        }
     }
 
     /// One line that says what runs, and what does not and why.

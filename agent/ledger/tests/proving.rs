@@ -4,7 +4,7 @@ use crate::ledger::ChangeKind;
 use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
 use crate::patterns::set::{Pattern, Proof};
-use crate::signal::Truth;
+use crate::signal::{Effect, Truth};
 
 fn with(clear: Vec<Proof>) -> Pattern {
     Pattern { clear, ..pattern("bad") }
@@ -419,4 +419,24 @@ fn a_restart_in_lasting_and_normal_counts_nothing_twice() {
         w.told(),
         ["opened ro fs/sda", "recovering ro fs/sda", "cleared ro fs/sda"]
     );
+}
+
+#[test]
+fn what_concerns_no_fault_looks_after_none() {
+    let link = Pattern { clear: vec![recovered("0s")], ..pattern("link") };
+    let mut w = World::new(vec![link, pattern("disk")]);
+    for n in 0..80 {
+        w.see("disk", &format!("disk/{n}"));
+    }
+    let before = w.ledger.stats().upkeeps;
+    // Every link that comes up would prove something.
+    w.prove("link", "nic/eth0", 0);
+    w.see_with("disk", "disk/7", |s| s.effect = Effect::Evidence);
+    w.see_with("disk", "disk/7", |s| s.effect = Effect::Note);
+    assert_eq!(w.ledger.stats().upkeeps, before);
+    w.see("disk", "disk/7");
+    assert_eq!(w.ledger.stats().upkeeps, before + 1);
+    w.see("link", "nic/eth0");
+    w.prove("link", "nic/eth0", 0);
+    assert_eq!(w.ledger.stats().upkeeps, before + 3);
 }
