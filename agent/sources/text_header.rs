@@ -79,8 +79,12 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
     priority(&mut header);
     decoded(&mut header);
     if bracket(&mut header) {
-        // journalctl -o short-monotonic: `[ 12.3] host kernel: text`.
-        if let Some(text) = after_host_kernel(header.text) {
+        // journalctl -o short-monotonic: `[ 12.3] host kernel: text`, and
+        // without the host under --no-hostname.
+        let text = header.text;
+        if let Some(text) =
+            after_kernel(text).or_else(|| after_host_kernel(text))
+        {
             header.text = text;
         }
         return header;
@@ -100,6 +104,10 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
             // rsyslog's imklog keeps the kernel's own time stamp.
             bracket(&mut header);
         }
+    } else if let Some(text) = after_kernel(header.text) {
+        // A log as reports quote it, its time cut off.
+        header.text = text;
+        bracket(&mut header);
     }
     header
 }
@@ -280,8 +288,14 @@ fn after_token<'a>(text: &'a [u8], token: &[u8]) -> &'a [u8] {
 fn after_host_kernel(text: &[u8]) -> Option<&[u8]> {
     let (host, rest) = token(text)?;
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
-    let rest = rest.strip_prefix(b"kernel:")?;
-    host.iter().all(plain).then(|| rest.strip_prefix(b" ").unwrap_or(rest))
+    let text = after_kernel(rest)?;
+    host.iter().all(plain).then_some(text)
+}
+
+/// `kernel: text`; the text keeps its own indentation.
+fn after_kernel(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.strip_prefix(b"kernel:")?;
+    Some(rest.strip_prefix(b" ").unwrap_or(rest))
 }
 
 /// The next word and what follows it and its blanks.

@@ -66,6 +66,9 @@ fn every_transport_of_kernel_text_is_stripped() {
         ("2026-01-02T15:04:05,000000+00:00 ", wall, None),
         ("Fri 2026-01-02 15:04:05 UTC host kernel: ", wall, None),
         ("[   12.345678] host kernel: ", mono, None),
+        ("[   12.345678] kernel: ", mono, None),
+        ("kernel: ", Time::None, None),
+        ("kernel: [   12.345678] ", mono, None),
         ("<6>Jan  2 15:04:05 host kernel: ", wall, Some(6)),
     ];
     for (head, time, level) in cases {
