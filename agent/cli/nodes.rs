@@ -19,7 +19,7 @@ use crate::sinks::kubernetes::person::Pod;
 use crate::time::{Timestamp, show_duration};
 
 /// By what the DaemonSet labels its pods.
-const AGENTS: &str = "app.kubernetes.io/name=faultline";
+pub(super) const AGENTS: &str = "app.kubernetes.io/name=faultline";
 
 /// So many parts of one pattern are named in the table; JSON has them all.
 const PARTS_SHOWN: usize = 4;
@@ -127,9 +127,8 @@ async fn look(
     let nodes = reached.client.every_node::<Node>(selector).await?;
     let pods = reached.client.pods(&reached.namespace, &args.agents).await?;
     let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-    let ended = ["Succeeded", "Failed"];
     for pod in &pods.value {
-        if !ended.contains(&pod.status.phase.as_str()) {
+        if !pod.has_ended() {
             by_node.entry(&pod.spec.node_name).or_default().push(pod);
         }
     }

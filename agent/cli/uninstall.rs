@@ -6,12 +6,13 @@ use anyhow::{Context, anyhow};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::nodes::AGENTS;
 use super::reach::{Reach, Reached};
 use super::screen::{Ink, Screen};
 use super::table::{Fit, Table, UNKNOWN};
 use super::{Exit, Global};
 use crate::sinks::kubernetes::cluster::{ApiError, Cluster as _, Node};
-use crate::sinks::kubernetes::person::Side;
+use crate::sinks::kubernetes::person::{Pod, Side};
 use crate::sinks::kubernetes::traces::{
     Traces, main_patch, status_patch, strip, traces,
 };
@@ -31,7 +32,7 @@ pub struct UninstallArgs {
     pub force: bool,
     /// By which labels the agents' pods are found
     #[arg(long, value_name = "LABELS")]
-    #[arg(default_value = "app.kubernetes.io/name=faultline")]
+    #[arg(default_value = AGENTS)]
     pub agents: String,
     /// How the API server is reached.
     #[command(flatten)]
@@ -45,6 +46,8 @@ struct Report {
     nodes: Vec<Traces>,
     /// Entries on the Lease.
     entries: usize,
+    /// Nodes that were cleaned, or would be.
+    cleaned: usize,
     /// Nodes that could not be cleaned, each with the reason.
     failed: Vec<String>,
     /// Agents that still run.
@@ -66,7 +69,8 @@ pub fn run(
     let agents = reached.runtime.block_on(agents);
     let agents = agents
         .map_err(|error| anyhow!("no look at the agents' pods: {error}"))?;
-    let agents = agents.value.len();
+    let runs = |pod: &&Pod| !pod.has_ended();
+    let agents = agents.value.iter().filter(runs).count();
     if agents > 0 && !args.force && !args.dry_run {
         eprintln!(
             "faultline: {agents} agent(s) run in namespace {} and would put \
@@ -92,7 +96,15 @@ async fn work(reached: &Reached, dry_run: bool) -> anyhow::Result<Report> {
     let nodes = nodes.context("the nodes can't be listed")?;
     let mut report = Report { dry_run, ..Report::default() };
     for raw in nodes.value {
-        let (_, found) = understand(&raw)?;
+        let found = match understand(&raw) {
+            Ok((_, found)) => found,
+            Err(error) => {
+                let name = raw["metadata"]["name"].as_str();
+                let name = name.unwrap_or(UNKNOWN);
+                report.failed.push(format!("{name}: {error:#}"));
+                continue;
+            }
+        };
         if found.is_clean() && found.people.is_empty() {
             continue;
         }
@@ -101,6 +113,8 @@ async fn work(reached: &Reached, dry_run: bool) -> anyhow::Result<Report> {
             && let Err(error) = clean(reached, &raw, &found.node).await
         {
             report.failed.push(format!("{}: {error}", found.node));
+        } else if !found.is_clean() {
+            report.cleaned += 1;
         }
         report.nodes.push(found);
     }
@@ -190,11 +204,9 @@ fn show(report: &Report, out: &mut Screen) -> std::io::Result<()> {
         out.line("")?;
     }
     let verb = if report.dry_run { "would be cleaned" } else { "cleaned" };
-    let touched = report.nodes.iter().filter(|n| !n.is_clean()).count();
     out.line(format!(
         "{} node(s) {verb}, {} entries of the Lease",
-        touched.saturating_sub(report.failed.len()),
-        report.entries
+        report.cleaned, report.entries
     ))?;
     if report.agents > 0 {
         let still = "agent(s) still run and put it back";

@@ -68,7 +68,9 @@ impl Ledger {
         count: u64,
     ) -> u64 {
         let faults = self.table.of(&pattern.name).map(|row| &row.fault);
-        let seen = faults.filter(|fault| !fault.sights.is_empty());
+        // A fault that is changed is written anew.
+        let near = |sight: &Sight| is_told(sight, telling);
+        let seen = faults.filter(|fault| fault.sights.iter().any(near));
         let keys: Vec<FaultKey> = seen.map(|f| f.key.clone()).collect();
         let mut told = 0;
         for key in keys {
@@ -92,15 +94,20 @@ impl Ledger {
     }
 }
 
+/// Whether another source has seen what may be the same errors.
+fn is_told(sight: &Sight, telling: Telling<'_>) -> bool {
+    let near = sight.from.minus(SLACK) <= telling.at
+        && telling.from() <= sight.to.plus(SLACK);
+    let same = sight.key == telling.twin.key;
+    near && same && sight.source != *telling.source
+}
+
 /// Takes up to `count` errors out of the account of other sources; says how
 /// many were there.
 fn take(fault: &mut Fault, telling: Telling<'_>, count: u64) -> u64 {
     let mut taken = 0;
     for sight in &mut fault.sights {
-        let near = sight.from.minus(SLACK) <= telling.at
-            && telling.from() <= sight.to.plus(SLACK);
-        let same = sight.key == telling.twin.key;
-        if !near || !same || sight.source == *telling.source {
+        if !is_told(sight, telling) {
             continue;
         }
         let mut tellers = sight.told.iter();

@@ -20,6 +20,9 @@ use crate::time::Uptime;
 /// How often it is looked whether the order was carried out.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often a Node that changes meanwhile is read and tried again.
+const TRIES: usize = 10;
+
 /// How long the agent's answer takes once the order is gone: Events wait a
 /// moment for others (`teller`).
 const ANSWER: Duration = Duration::from_secs(30);
@@ -66,16 +69,24 @@ pub fn run(
         format!("{}; {} ({})", args.fault.trim(), args.why.trim(), who());
     let wait = Duration::from_secs(args.by_node.wait);
     let told = reached.runtime.block_on(give(&reached, name, &order, wait))?;
-    let (words, exit) = match told {
+    let (words, cleared) = match told {
         Told::Waits => {
             let words = format!("{name} has the order; {LOOK_THERE} {name}");
-            (words, Exit::Good)
+            (words, None)
         }
-        Told::Done(words) => (words, Exit::Good),
-        Told::Refused(words) => (words, Exit::Findings),
+        Told::Taken => {
+            let words = "the agent has taken the order";
+            (format!("{words}; {LOOK_THERE} {name}"), None)
+        }
+        Told::Done(words) => (words, Some(true)),
+        Told::Refused(words) => (words, Some(false)),
+    };
+    let exit = match cleared {
+        Some(false) => Exit::Findings,
+        Some(true) | None => Exit::Good,
     };
     if global.json {
-        out.json(&json!({ "cleared": exit == Exit::Good, "answer": words }))?;
+        out.json(&json!({ "cleared": cleared, "answer": words }))?;
     } else {
         out.line(escape::escape(&words))?;
     }
@@ -87,7 +98,10 @@ const LOOK_THERE: &str = "its answer is an Event: kubectl describe node";
 
 /// What came of it.
 enum Told {
+    /// It is left on the Node.
     Waits,
+    /// It is gone from the Node, and nobody has answered.
+    Taken,
     Done(String),
     Refused(String),
 }
@@ -100,6 +114,7 @@ async fn give(
 ) -> anyhow::Result<Told> {
     let client = &reached.client;
     let before = answers(reached, name).await?;
+    let mut tries = 0;
     loop {
         let node: Node = client
             .node_named(name)
@@ -116,7 +131,7 @@ async fn give(
             "resourceVersion": node.metadata.resource_version,
             "annotations": { CLEAR: order } } });
         match client.patch_named(name, Side::Main, &body).await {
-            Err(ApiError::Conflict) => {}
+            Err(ApiError::Conflict) if tries < TRIES => tries += 1,
             Err(error) => return Err(anyhow!("the Node {name}: {error}")),
             Ok(_) => break,
         }
@@ -144,6 +159,9 @@ async fn taken(
             && node.value.annotation(CLEAR) != Some(order)
         {
             return Ok(());
+        }
+        if let Err(ApiError::NotFound) = &node {
+            return Err(anyhow!("the Node {name} is gone, and the order too"));
         }
         if clock::boot() >= end {
             return Err(anyhow!(
@@ -179,7 +197,7 @@ async fn answer(
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(Told::Done(format!("the agent has taken it; {LOOK_THERE} {name}")))
+    Ok(Told::Taken)
 }
 
 /// The answers that are there already, by name and count.

@@ -32,6 +32,13 @@ pub struct Pod {
     pub status: PodStatus,
 }
 
+impl Pod {
+    /// Whether nothing of it will run any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(&*self.status.phase, "Succeeded" | "Failed")
+    }
+}
+
 /// A pod's metadata.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
