@@ -72,6 +72,7 @@ fn full_page() -> String {
             events: 5,
             events_dropped: 6,
             restarts: 0,
+            token_ends: Some(Timestamp(1_700_003_600_000_000)),
             standing: Some(Standing {
                 word: "waiting",
                 severity: Some(Severity::Fatal),

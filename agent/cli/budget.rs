@@ -123,7 +123,15 @@ fn show(found: &Explain, out: &mut Screen) -> std::io::Result<()> {
         ))?;
     }
     if !found.gone.is_empty() || found.register_percent >= CROWDED_PERCENT {
-        out.line(format!("the register is {} % full", found.register_percent))?;
+        let percent = found.register_percent;
+        let largest = found.register_largest.iter();
+        let largest: Vec<String> = largest
+            .map(|large| format!("{} ({} bytes)", large.entry, large.bytes))
+            .collect();
+        out.line(format!(
+            "the register is {percent} % full; the largest entries: {}",
+            largest.join(", ")
+        ))?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub struct Counts {
     events: AtomicU64,
     events_dropped: AtomicU64,
     restarts: AtomicU64,
+    token_ends: AtomicI64,
     standing: Mutex<Option<Standing>>,
 }
 
@@ -52,6 +53,8 @@ pub struct Shown {
     pub events_dropped: u64,
     /// How often all that talks to the API server had to begin anew.
     pub restarts: u64,
+    /// When the token of a unit on the host ends, if it has one that does.
+    pub token_ends: Option<Timestamp>,
     /// How this node stands with quarantine; `None` before that is known.
     pub standing: Option<Standing>,
 }
@@ -102,6 +105,11 @@ impl Counts {
         self.restarts.fetch_add(1, Relaxed);
     }
 
+    /// Notes when the token ends.
+    pub fn token_ends(&self, at: Option<Timestamp>) {
+        self.token_ends.store(at.unwrap_or_default().0, Relaxed);
+    }
+
     /// Notes how this node stands with quarantine.
     pub fn standing(
         &self,
@@ -130,6 +138,8 @@ impl Counts {
             events: self.events.load(Relaxed),
             events_dropped: self.events_dropped.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
+            token_ends: Some(Timestamp(self.token_ends.load(Relaxed)))
+                .filter(|ends| ends.0 != 0),
             standing: self
                 .standing
                 .lock()

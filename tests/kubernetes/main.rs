@@ -14,6 +14,7 @@ mod people;
 mod policed;
 mod quarantine;
 mod race;
+mod renewal;
 mod rotation;
 #[path = "../not_run/mod.rs"]
 mod said;

@@ -40,6 +40,19 @@ impl std::fmt::Display for Access {
 }
 
 impl Access {
+    /// The file from which the current user of the agent's own kubeconfig
+    /// takes its token, if it takes it from one.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        let Access::Kubeconfig(path) = self else { return None };
+        let file = Kubeconfig::read_from(path).ok()?;
+        let current = file.current_context.as_deref()?;
+        let context = file.contexts.iter().find(|c| c.name == current)?;
+        let user = context.context.as_ref()?.user.as_deref()?;
+        let info = file.auth_infos.iter().find(|info| info.name == user)?;
+        let token = info.auth_info.as_ref()?.token_file.as_ref()?;
+        Some(PathBuf::from(token))
+    }
+
     /// What the client is made of; reads every file anew.
     ///
     /// # Errors

@@ -142,6 +142,11 @@ impl Client {
         &self.names.node
     }
 
+    /// How the API server is reached.
+    pub(super) fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// PATCH of the own Node's status.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! `client` makes them; `node` follows the own Node, `reporter` keeps its
 //! conditions (`conditions` says what they should be), `quarantine` marks it
 //! within the `budget`, `teller` sends Events (`events` says what they
-//! tell). What decides is pure and stands beside what acts. No decision here
+//! tell), `renew` keeps a host's token alive. What decides is pure and stands beside what acts. No decision here
 //! trusts a clock of this machine for what several nodes share.
 //!
 //! Everything here runs on the network's one thread; none of it ever makes
@@ -29,6 +29,7 @@ pub mod overview;
 pub mod pace;
 pub mod person;
 pub mod quarantine;
+pub mod renew;
 pub mod reporter;
 pub mod stream;
 pub mod teller;
@@ -113,6 +114,7 @@ impl Sink {
             quarantine.run(notice.clone(), held.watch(), done),
             reporter.run(notice.clone(), held.watch(), acted),
             teller::tell(client, &held, counts, record),
+            renew::renew(client, counts),
         );
     }
 }

@@ -18,6 +18,7 @@ pub(super) struct ClusterMetrics {
     events: IntCounter,
     events_dropped: IntCounter,
     restarts: IntCounter,
+    token_ends: IntGaugeVec,
     quarantine: IntGaugeVec,
 }
 
@@ -58,6 +59,12 @@ impl ClusterMetrics {
                 "How often what talks to the API server failed in a way that \
                  is a bug, and began anew.",
             ),
+            token_ends: maker.gauges(
+                "faultline_api_token_expiry_timestamp_seconds",
+                "When the token of an agent on the host ends, where it does; \
+                 one that is not renewed at half of its time needs a person.",
+                &[],
+            ),
             quarantine: maker.gauges(
                 "faultline_quarantine_since_timestamp_seconds",
                 "Since when the node stands so with quarantine, and the \
@@ -84,6 +91,12 @@ impl ClusterMetrics {
         raise(&self.events, shown.events);
         raise(&self.events_dropped, shown.events_dropped);
         raise(&self.restarts, shown.restarts);
+        self.token_ends.reset();
+        if let Some(ends) = shown.token_ends {
+            let none: [&str; 0] = [];
+            let gauge = self.token_ends.with_label_values(&none);
+            gauge.set(ends.0 / 1_000_000);
+        }
         self.quarantine.reset();
         if let Some(standing) = &shown.standing {
             let severity = standing.severity.map_or("none", Severity::word);

@@ -32,6 +32,17 @@ pub struct Explain {
     pub gone: Vec<String>,
     /// How full the register is, in percent.
     pub register_percent: usize,
+    /// The largest entries, at most three.
+    pub register_largest: Vec<LargeView>,
+}
+
+/// An entry by its size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LargeView {
+    /// The annotation's name: `NODE/faultline`.
+    pub entry: String,
+    /// The length of its text.
+    pub bytes: usize,
 }
 
 /// One place and its limits.
@@ -125,7 +136,22 @@ pub fn explain(lease: &Dated<Lease>, rows: &[Arc<Row>]) -> Explain {
         gone: gone.collect(),
         register_percent: register::size(&lease.value) * 100
             / register::FULL_BYTES,
+        register_largest: largest(&lease.value),
     }
+}
+
+/// Who fills the register: nobody may, and if somebody does, this is who.
+fn largest(lease: &Lease) -> Vec<LargeView> {
+    let all = lease.annotations().filter(|(key, _)| *key != LIMITS);
+    let mut all: Vec<LargeView> = all
+        .map(|(key, text)| LargeView {
+            entry: key.to_owned(),
+            bytes: text.len(),
+        })
+        .collect();
+    all.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.entry.cmp(&b.entry)));
+    all.truncate(3);
+    all
 }
 
 fn stopped(

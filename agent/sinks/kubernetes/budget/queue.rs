@@ -16,11 +16,12 @@ use crate::time::Timestamp;
 const COUNT_FRESH: Duration = Duration::from_secs(60);
 
 /// How long a node that waits is believed to wait: three times as long as it
-/// takes to ask again, so one that died holds nobody up for long.
-const WAITING_FRESH: Duration = Duration::from_secs(900);
+/// takes to say so again, so one that died holds nobody up for long.
+const WAITING_FRESH: Duration = Duration::from_secs(360);
 
-/// How often an entry that waits is written again.
-pub const WAITING_AGAIN: Duration = Duration::from_secs(300);
+/// How often an entry that waits is written again: the few that are entered
+/// ask every minute, and write every other time.
+const WAITING_AGAIN: Duration = Duration::from_secs(120);
 
 /// How many nodes are entered as waiting. The worst are what a person wants
 /// to see, and all that order needs.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::super::cluster::{Dated, Lease, Row};
 use super::count::is_pending;
 use super::limits::{LIMITS, Limits};
-use super::queue::WAITING_AGAIN;
 use super::register::{self, Entry, Record, State};
 use crate::patterns::set::Quarantine;
 use crate::time::Timestamp;
@@ -21,6 +20,9 @@ pub enum Tidy {
     /// Write this.
     Write(Box<Entry>),
 }
+
+/// How often a patch that may be on its way is looked for.
+const PENDING_AGAIN: Duration = Duration::from_secs(300);
 
 /// What the own entry should become, the node read after the Lease as `row`.
 pub fn tidy(lease: &Dated<Lease>, row: &Row) -> Tidy {
@@ -40,7 +42,7 @@ pub fn tidy(lease: &Dated<Lease>, row: &Row) -> Tidy {
         State::Granted if row.marked != Quarantine::None => Tidy::Keep(None),
         // The patch may be on its way still.
         State::Granted if is_pending(own, row) => {
-            Tidy::Keep(Some(lease.date.plus(WAITING_AGAIN)))
+            Tidy::Keep(Some(lease.date.plus(PENDING_AGAIN)))
         }
         _ if over => Tidy::Remove,
         State::Released => Tidy::Keep(kept_until),
