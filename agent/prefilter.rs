@@ -244,6 +244,15 @@ impl Prefilter {
     }
 }
 
+#[cfg(test)]
+impl Prefilter {
+    /// Whose skeletons have no text of four bytes: each byte of a text is
+    /// compared for them.
+    pub fn short(&self) -> impl Iterator<Item = u32> {
+        self.short.iter().map(|slot| slot.owner)
+    }
+}
+
 /// What of a piece a row can hold.
 fn within_row(piece: &[u8]) -> &[u8] {
     &piece[..piece.len().min(u8::MAX.into())]

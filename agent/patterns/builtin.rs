@@ -97,6 +97,14 @@ mod tests {
     }
 
     #[test]
+    fn no_built_in_pattern_costs_every_line_something() {
+        let parsed: Vec<_> =
+            files().iter().map(|f| parse(f).unwrap()).collect();
+        let (set, _) = compile(&parsed).unwrap();
+        assert_eq!(set.matcher.costly(), [""; 0]);
+    }
+
+    #[test]
     fn no_example_is_built_in() {
         for file in files() {
             let parsed = parse(&file).unwrap_or_else(|d| panic!("{d}"));

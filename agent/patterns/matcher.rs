@@ -442,6 +442,19 @@ impl Matcher {
     }
 }
 
+#[cfg(test)]
+impl Matcher {
+    /// The patterns for kernel text that cost every line something: they
+    /// have no text, or none of four bytes, that a line must contain.
+    pub(super) fn costly(&self) -> Vec<&str> {
+        let group = &self.kernel;
+        let short = group.prefilter.short();
+        let short = short.filter_map(|owner| owner.checked_sub(group.others));
+        let all = group.always.iter().copied().chain(short);
+        all.map(|rule| &*group.rules[rule as usize].pattern.name).collect()
+    }
+}
+
 /// The function and the number in `NAME: N callbacks suppressed`.
 fn suppressed(line: &[u8]) -> Option<(&str, u64)> {
     let head = line.strip_suffix(SUPPRESSED)?;
