@@ -87,9 +87,10 @@ impl Ledger {
             if !fault.phase.is_raised() || parent == fault.key.part {
                 continue;
             }
-            let opened = fault.opened.unwrap_or(fault.last_seen);
             let group = groups.entry(parent).or_default();
-            group.push((opened, fault.key.clone()));
+            for opened in self.openings(fault) {
+                group.push((opened, fault.key.clone()));
+            }
         }
         let least = usize::try_from(least.max(1)).unwrap_or(usize::MAX);
         let mut found = Vec::new();
@@ -98,12 +99,34 @@ impl Ledger {
             let close = |w: &[(Timestamp, FaultKey)]| {
                 w[w.len() - 1].0.since(w[0].0) <= SIBLINGS_WITHIN
             };
-            if group.windows(least).any(close) {
-                let keys = group.into_iter().map(|(_, key)| key);
-                found.push((parent, keys.collect()));
+            let near = group.windows(least).any(close);
+            let mut keys: Vec<FaultKey> = Vec::new();
+            for (_, key) in group {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+            // What one smaller parent has in common is its own.
+            let filed = |key| self.get(key).is_some_and(|f: &Fault| f.filed);
+            let one = keys.len() == 1 && keys.iter().all(filed);
+            if near && !one {
+                found.push((parent, keys));
             }
         }
         found
+    }
+
+    /// When a fault opened; for one that was filed on a parent, when each of
+    /// those did that it stands for.
+    fn openings(&self, fault: &Fault) -> Vec<Timestamp> {
+        let opened = |f: &Fault| f.opened.unwrap_or(f.last_seen);
+        let children = fault.children.iter().filter_map(|key| self.get(key));
+        let held = children.filter(|f| f.phase == Phase::Explained);
+        let openings: Vec<Timestamp> = held.map(opened).collect();
+        match fault.filed && !openings.is_empty() {
+            true => openings,
+            false => vec![opened(fault)],
+        }
     }
 
     fn file_parent(
@@ -222,7 +245,7 @@ impl Ledger {
             return;
         }
         let part = &key.part;
-        let n = parent.children.len();
+        let n: usize = children.iter().map(|f| f.children.len().max(1)).sum();
         let summary =
             format!("{n} parts of {part} at once, such as: {}", newest.summary);
         let advice = format!(
@@ -248,17 +271,24 @@ pub(super) fn clear_rules(pattern: &Pattern, fault: &Fault) -> Vec<Proof> {
     pattern.clear.iter().filter(of_part).cloned().collect()
 }
 
+/// The parents of a child but this one.
+fn wider(child: &Fault, part: &PartId) -> Vec<Option<PartId>> {
+    let others = |p: &Option<PartId>| p.clone().filter(|p| p != part);
+    child.parents.iter().map(others).collect()
+}
+
 /// A fault on the parent, made of its newest child's.
 fn filed(pattern: &Pattern, key: FaultKey, child: &Fault) -> Fault {
     Fault {
-        key,
         phase: Phase::Tolerated,
         base_severity: pattern.severity,
         severity: pattern.severity,
         base_quarantine: pattern.quarantine,
         quarantine: pattern.quarantine,
         suspects: Vec::new(),
-        parents: Vec::new(),
+        // What it shares with others itself: a channel its controller.
+        parents: wider(child, &key.part),
+        key,
         last: Default::default(),
         count: 0,
         total: 0,

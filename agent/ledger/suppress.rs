@@ -46,7 +46,7 @@ impl Ledger {
         let names = self.causes.get(&key.pattern).into_iter().flatten();
         let causes = names
             .flat_map(|name| self.table.of(name))
-            .filter(|row| fault.lies_in(&row.fault.key.part, row.fault.name()))
+            .filter(|row| self.may_be_of(key, &row.fault.key))
             .filter(|row| row.fault.opened.is_some_and(|t| t <= limit));
         let parents = self.parents_of(key);
         // Its parent before others: that is what the parent stands on.
@@ -56,6 +56,13 @@ impl Ledger {
             .filter(|row| !self.is_explained_by(&row.fault.key, key))
             .min_by_key(|row| !row.fault.phase.is_raised())
             .map(|row| row.fault.key.clone())
+    }
+
+    /// Whether by their parts one fault may be a symptom of another: its part
+    /// lies in the other's, or nobody could tell which part it is.
+    pub(super) fn may_be_of(&self, key: &FaultKey, cause: &FaultKey) -> bool {
+        let raw = |key| self.get(key).map_or(&key.part, |f| f.name());
+        self.lies_in(key, cause) || raw(key).stands_for(raw(cause))
     }
 
     /// Whether `cause` explains `key` through any number of others (or the

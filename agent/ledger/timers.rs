@@ -147,7 +147,7 @@ impl Ledger {
             .flat_map(|name| self.table.of(name))
             .filter(|cause| cause.fault.phase == Phase::Settling)
             .filter(|cause| cause.fault.key != *key)
-            .filter(|cause| self.lies_in(key, &cause.fault.key))
+            .filter(|cause| self.may_be_of(key, &cause.fault.key))
             .filter_map(|cause| {
                 let pattern = self.set.get(&cause.fault.key.pattern)?;
                 cause.fault.settling.due(pattern.settle)
@@ -170,7 +170,7 @@ impl Ledger {
             let names = self.causes.get(&key.pattern);
             cause != key
                 && names.is_some_and(|n| n.contains(&cause.pattern))
-                && self.lies_in(key, cause)
+                && self.may_be_of(key, cause)
         };
         let (second, first): (Vec<_>, Vec<_>) = due
             .iter()

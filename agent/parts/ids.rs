@@ -59,6 +59,18 @@ impl PartId {
         self.0.split_once('/').map_or(self.0.as_str(), |(_, name)| name)
     }
 
+    /// Whether this is what an error is filed under that names no part, and
+    /// `other` such a part.
+    pub fn stands_for(&self, other: &PartId) -> bool {
+        let kinds: &[&str] = match self.as_str() {
+            "memory/system" => &["dimm", "channel", "memory"],
+            "node/cpu" => &["cpu"],
+            "node/pcie" => &["pci"],
+            _ => &[],
+        };
+        kinds.contains(&other.kind())
+    }
+
     /// Whether this is `other` or lies below it.
     pub fn is_within(&self, other: &PartId) -> bool {
         if self == other {

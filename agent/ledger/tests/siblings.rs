@@ -203,3 +203,40 @@ fn of_two_parents_the_one_named_first_is_filed() {
     assert_eq!(w.phase("ue", "memory/mc0"), None);
     assert!(!w.told().iter().any(|told| told.contains("withdrawn")));
 }
+
+/// Two DIMMs of a channel, three of a controller.
+fn channels() -> Vec<Pattern> {
+    let mut pattern = dimm().remove(0);
+    let mut channel = pattern.escalate[0].clone();
+    channel.when.parts = Some(2);
+    pattern.escalate.insert(0, channel);
+    vec![pattern]
+}
+
+fn see_on(w: &mut World, part: &str, channel: &str) {
+    w.see_with("ue", part, |s| {
+        let parents = [channel, "memory/mc0"];
+        s.parents = parents.map(|p| Some(PartId::new(p))).into();
+    });
+}
+
+#[test]
+fn a_channel_stands_for_its_modules_where_the_controller_is_blamed() {
+    let mut w = World::new(channels());
+    see_on(&mut w, "dimm/a1", "channel/0");
+    see_on(&mut w, "dimm/a2", "channel/0");
+    assert_eq!(w.phase("ue", "channel/0"), Some(Phase::Active));
+    assert_eq!(w.phase("ue", "memory/mc0"), None);
+    see_on(&mut w, "dimm/b1", "channel/1");
+    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Active));
+    assert_eq!(w.phase("ue", "channel/0"), Some(Phase::Explained));
+    let parent = w.fault("ue", "memory/mc0");
+    assert!(parent.summary.contains("3 parts of memory/mc0"));
+    assert_eq!(parent.count, 3);
+    for part in ["dimm/a1", "dimm/a2", "dimm/b1"] {
+        w.prove("ue", part, 0);
+    }
+    w.pass("1m");
+    assert_eq!(w.phase("ue", "channel/0"), Some(Phase::Cleared));
+    assert_eq!(w.phase("ue", "memory/mc0"), Some(Phase::Cleared));
+}
