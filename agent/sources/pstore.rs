@@ -37,8 +37,9 @@ const FILES_MAX: usize = 1_024;
 /// The most of one file that is read; a backend's whole store is smaller.
 const FILE_MAX: u64 = 1 << 20;
 
-/// A dump that is older than this boot by more than this belongs to no
-/// panic that led to it.
+/// An agent that runs here for the first time tells no panic that is older
+/// than this before the boot: it was dealt with. Later ones it tells however
+/// long the machine was off after them.
 const FRESH: Duration = Duration::from_secs(86_400);
 
 /// The parts of one panic are written within seconds; systemd-pstore writes
@@ -68,6 +69,9 @@ struct Part {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
     written: Vec<Timestamp>,
+    /// Nothing that was written before is told.
+    #[serde(default)]
+    since: Option<Timestamp>,
 }
 
 /// Tells the last moments before the panic that led to this boot, once.
@@ -81,13 +85,6 @@ pub fn run(root: &Path, context: &mut Context) -> Result<(), Failure> {
     let mut known: Known = stored.unwrap_or_default();
     let mut booted = clock::now().wall;
     booted = booted.minus(Duration::from_micros(clock::monotonic()));
-    let fresh = |dump: &Vec<Part>| {
-        let written = dump.first().map(|part| part.written);
-        written.is_some_and(|written| {
-            booted.since(written) <= FRESH
-                && !known.written.iter().any(|at| near(*at, written))
-        })
-    };
     // They may be on a disk that hangs, and the log is to be read all the
     // same. What could not be read proves nothing of an earlier panic.
     let (mut probe, at) = (Probe::default(), root.to_owned());
@@ -99,8 +96,27 @@ pub fn run(root: &Path, context: &mut Context) -> Result<(), Failure> {
             return Ok(context.tell(&id, Health::Down(reason.into()))?);
         }
     };
-    let dumps: Vec<Vec<Part>> =
-        dumps(parts).into_iter().filter(fresh).collect();
+    let all = dumps(parts);
+    // Whoever has read the log here before was there to tell them.
+    let first = !context.positions.contains_key(&SourceId::from("kmsg"));
+    let begins = first && known.since.is_none() && !all.is_empty();
+    if begins {
+        known.since = Some(booted.minus(FRESH));
+    }
+    let since = known.since.unwrap_or_default();
+    let fresh = |dump: &Vec<Part>| {
+        let written = dump.first().map(|part| part.written);
+        written.is_some_and(|written| {
+            written >= since
+                && !known.written.iter().any(|at| near(*at, written))
+        })
+    };
+    let dumps: Vec<Vec<Part>> = all.into_iter().filter(fresh).collect();
+    if begins && dumps.is_empty() {
+        // The next start is not the first.
+        let position = serde_json::to_string(&known).ok().map(Position);
+        context.send(&id, Vec::new(), position)?;
+    }
     for dump in dumps {
         let Some(written) = dump.first().map(|part| part.written) else {
             continue;
@@ -109,8 +125,10 @@ pub fn run(root: &Path, context: &mut Context) -> Result<(), Failure> {
             dump.into_iter().flat_map(|part| part.text).collect();
         let events = history(&text, written.min(booted), context);
         known.written.push(written);
+        known.written.sort_unstable();
         let excess = known.written.len().saturating_sub(READ_MAX);
-        known.written.drain(..excess);
+        let forgotten = known.written.drain(..excess).max();
+        known.since = known.since.max(forgotten.map(|at| at.plus(TOGETHER)));
         let position = serde_json::to_string(&known).ok().map(Position);
         context.up(&id)?;
         context.send(&id, events, position)?;
@@ -214,7 +232,7 @@ fn history(text: &[u8], ended: Timestamp, context: &Context) -> Vec<Event> {
         };
         let from = events.len();
         forward::kernel(context, &record, &mut scratch, &mut events);
-        let printed = Printed { uptime: line.uptime(), ..Printed::at(time) };
+        let printed = Printed::line(line, time);
         let told = (&record, printed);
         let scratch = &mut scratch;
         let blocks = &mut blocks;
@@ -351,6 +369,43 @@ SOCKET 0 APIC 0 microcode 1
             .collect();
         // The line of the panic itself is evidence of it.
         assert_eq!(opened, ["mce-uncorrected"]);
+    }
+
+    /// What is opened of a panic `days` before this boot.
+    fn told_after(days: u64, ran_before: bool) -> usize {
+        let host = panic_in("sys/fs/pstore");
+        let age = Duration::from_secs(days * 86_400);
+        for n in [1, 2] {
+            let path = format!("sys/fs/pstore/dmesg-efi-{n}");
+            let file = File::options().write(true).open(host.path().join(path));
+            let when = std::time::UNIX_EPOCH
+                + Duration::from_micros(clock::now().wall.minus(age).0 as u64);
+            file.unwrap().set_modified(when).unwrap();
+        }
+        let files = builtin::files();
+        let files = files.iter().map(|file| parse(file).unwrap());
+        let (set, _) = compile(&files.collect::<Vec<_>>()).unwrap();
+        let (mut context, messages) = context_with(Source::Kmsg, set);
+        if ran_before {
+            let position = Position("x".into());
+            context.positions.insert("kmsg".into(), position);
+        }
+        run(host.path(), &mut context).unwrap();
+        drop(context);
+        let mut opened = 0;
+        while let Ok(message) = messages.try_recv() {
+            let Message::Batch(batch) = message else { continue };
+            let history = |event: &&Event| matches!(event, Event::Match(s) if s.effect == Effect::History);
+            opened += batch.events.iter().filter(history).count();
+        }
+        opened
+    }
+
+    #[test]
+    fn a_panic_before_days_without_power_is_told_but_not_one_from_before_us() {
+        assert_eq!(told_after(200, true), 1, "off over months");
+        assert_eq!(told_after(200, false), 0, "dealt with long ago");
+        assert_eq!(told_after(0, false), 1);
     }
 
     #[test]
