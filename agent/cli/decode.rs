@@ -15,7 +15,7 @@ use super::escape::escape;
 use super::replay::input::Input;
 use super::screen::{Ink, Screen};
 use super::{Exit, Global};
-use crate::decode::block::Assembler;
+use crate::decode::block::{Assembler, line};
 use crate::decode::mce::{Address, Decoded, Registers, Severity, decode};
 use crate::decode::mce_log;
 use crate::sources::text::{Line, Reader, Time};
@@ -107,19 +107,25 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
     let mut reader = Reader::new(Timestamp(i64::MAX), TimeZone::UTC);
     let mut assembler = Assembler::default();
     let (mut blocks, mut logged) = (Vec::new(), Vec::new());
-    let mut raw = Vec::new();
+    let (mut raw, mut forged) = (Vec::new(), 0);
     let mut logs = mce_log::Reader::default();
     while input.next(&mut raw).context("standard input")? {
         logged.extend(logs.line(&raw));
         if let Some(line) = reader.line(&raw) {
-            feed(&mut assembler, line, &mut blocks);
+            feed(&mut assembler, line, &mut blocks, &mut forged);
         }
         if blocks.len() + logged.len() > BLOCKS_MAX {
             bail!("more than {BLOCKS_MAX} machine checks: use `replay`");
         }
     }
     while let Some(line) = reader.end() {
-        feed(&mut assembler, line, &mut blocks);
+        feed(&mut assembler, line, &mut blocks, &mut forged);
+    }
+    if forged > 0 {
+        eprintln!(
+            "faultline: {forged} line(s) were written by programs, not by the \
+             kernel: left out"
+        );
     }
     assembler.end(&mut blocks);
     logged.extend(logs.end());
@@ -132,7 +138,14 @@ fn feed(
     assembler: &mut Assembler,
     line: &Line,
     blocks: &mut Vec<crate::decode::block::Block>,
+    forged: &mut u64,
 ) {
+    // A record of the kernel's ring that says whose it is; a log's header
+    // is of whoever forwarded the line.
+    if !line.kernel && line.identifier.is_empty() {
+        *forged += u64::from(line::may_be(&line.text));
+        return;
+    }
     let time = match line.time {
         Time::Wall(time) => time,
         Time::Monotonic(micros) => {
@@ -145,9 +158,10 @@ fn feed(
         // Old drivers print all of it in one line.
         let at = memchr::memmem::find(&text, b" PROCESSOR ");
         let (values, processor) = text.split_at(at.unwrap_or(text.len()));
-        assembler.feed(time, b"", values, blocks);
+        assembler.feed(time, &line.caller, values, blocks);
         if !processor.is_empty() {
-            assembler.feed(time, b"", &bare(&processor[1..]), blocks);
+            let processor = bare(&processor[1..]);
+            assembler.feed(time, &line.caller, &processor, blocks);
         }
     }
 }

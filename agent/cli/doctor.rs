@@ -107,10 +107,12 @@ pub fn run(
     out: &mut Screen,
 ) -> anyhow::Result<Exit> {
     // A configuration that makes no sense is told of by a check of its own.
+    let config = global.settings().ok();
     let root = args.root.clone().unwrap_or_else(|| {
-        global.settings().map_or_else(|_| "/".into(), |config| config.root)
+        config.as_ref().map_or_else(|| "/".into(), |c| c.root.clone())
     });
-    let mut checks = host::checks(&root);
+    let labels = config.map(|config| config.sources.inventory.labels);
+    let mut checks = host::checks(&root, &labels.unwrap_or_default());
     checks.extend(hardware::checks(&root));
     checks.push(tracepoints::check(&root));
     checks.push(ipmi::check(global, &root));

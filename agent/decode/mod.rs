@@ -5,6 +5,7 @@
 //! every text that is made of them is bounded.
 
 pub mod block;
+pub mod cper;
 pub mod ipmi;
 pub mod mce;
 pub mod mce_log;

@@ -123,17 +123,20 @@ const DAY: FieldSpec =
 const EDAC: &[FieldSpec] = &[
     field(
         "kind",
-        Word(&["corrected", "uncorrected", "deferred", "fatal"]),
-        "whether the data could be repaired",
+        Word(&["corrected", "uncorrected", "deferred", "fatal", "spared"]),
+        "whether the data could be repaired; spared: a mirror or a spare took \
+         over",
     ),
     field(
         "unit",
-        Word(&["memory", "page", "device"]),
-        "memory, a page that the kernel wants out of use, or another unit \
-         that an EDAC driver watches",
+        Word(&["memory", "page", "device", "record"]),
+        "memory, a page that the kernel wants out of use, another unit that \
+         an EDAC driver watches, or a record of firmware that says no more",
     ),
+    field("firmware", Flag, "whether firmware told it and no EDAC driver"),
     field("mc", Number, "the memory controller"),
     field("label", Text, "the DIMM's label"),
+    field("handle", Text, "else its entry in the firmware's tables"),
     field("location", Text, "its place, as the driver says it"),
     field("dimm", Text, "its name in sysfs: dimm3, rank1, csrow0-ch1"),
     field("shared", Text, "the channel it shares with other slots"),

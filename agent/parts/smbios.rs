@@ -57,6 +57,8 @@ pub struct Processor {
 /// A memory module in its slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    /// The structure's number, by which firmware's records name it.
+    pub handle: Option<u16>,
     /// The slot's label.
     pub locator: Option<String>,
     /// The bank's label.
@@ -233,6 +235,7 @@ fn memory(s: &Structure<'_>) -> Option<Memory> {
         size => Some(u64::from(size)),
     };
     Some(Memory {
+        handle: s.word(2),
         locator: s.text(0x10),
         bank: s.text(0x11),
         maker: s.text(0x17),

@@ -121,6 +121,10 @@ fn add(
         0 => (String::new(), None),
         _ => pci::place(tree, function),
     };
+    let shown = match error {
+        MESSAGES => "of a device below it",
+        error => error,
+    };
     let reading = Reading {
         device: function.to_owned(),
         counter: format!("{kind} {error}"),
@@ -133,7 +137,7 @@ fn add(
         let text = |name, value| (name, Owned::Text(value));
         let mut fields = vec![
             ("kind", Owned::Word(kind)),
-            text("error", error.to_owned()),
+            text("error", shown.to_owned()),
             text("device", function.to_owned()),
         ];
         let class = pci::class(tree, function).unwrap_or("other");

@@ -165,6 +165,7 @@ impl Counted<'_> {
         self.look.add(self.known, reading, || {
             let unit = Owned::Word("memory");
             let mut fields = vec![("unit", unit), ("mc", mc)];
+            fields.push(("firmware", Owned::Flag(false)));
             fields.push(("kind", Owned::Word(kind)));
             fields.extend(place());
             fields
@@ -319,6 +320,7 @@ fn add_unit(known: &Known, reading: Reading, block: &str, look: &mut Look) {
     look.add(known, reading, || {
         let mut fields = vec![
             ("unit", Owned::Word("device")),
+            ("firmware", Owned::Flag(false)),
             ("device", device),
             ("block", Owned::Text(block.to_owned())),
         ];

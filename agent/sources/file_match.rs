@@ -1,12 +1,13 @@
 //! The lines of one log file, held against the patterns.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::guard::guarded;
 use super::machine_check::{self, Seen};
-use super::mce_text::{Blocks, Printed};
+use super::mce_text::{Blocks, CLOCK_SET, Printed};
 use super::text::{Line, Reader, Time};
 use super::{Context, forward};
 use crate::decode::mce::{Registers, decode};
@@ -165,7 +166,11 @@ impl Matching {
         let (time, approximate) = self.time(stated);
         // Both log what there was before the boot with the time at which
         // they found it; whether it is that old, only the kernel could tell.
-        let (injected, history) = (false, false);
+        // One that has a time of an earlier boot is.
+        let booted =
+            self.now.wall.minus(Duration::from_micros(self.now.boot.0));
+        let history = time.plus(CLOCK_SET) < booted;
+        let injected = false;
         let seen = Seen { time, approximate, injected, history };
         let matcher = &context.patterns.set().matcher;
         let (scratch, events) = (&mut self.scratch, &mut self.events);
@@ -197,7 +202,7 @@ impl Matching {
         if forward::kernel(context, &record, scratch, events) {
             self.matches += 1;
         }
-        let printed = Printed { uptime: line.uptime(), ..Printed::at(time) };
+        let printed = Printed::line(line, time);
         let blocks = &mut self.blocks;
         let told = (&record, printed);
         forward::machine_check(context, told, from, blocks, scratch, events);

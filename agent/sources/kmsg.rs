@@ -25,10 +25,9 @@ use super::kmsg_chunk::{Chunk, RECORD_MAX};
 use super::kmsg_cont::Fragments;
 use super::kmsg_open::{OpenError, boot_id};
 use super::kmsg_record::{Record, parse, unescape};
-use super::mce_text::{Blocks, FIRST_POLL, Printed};
+use super::mce_text::{Blocks, FIRST_POLL, Printed, may_be};
 use super::stop::{Woken, wait};
 use super::{Context, Counters, End, Failure, pstore};
-use crate::decode::block::line;
 use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::Scratch;
@@ -425,7 +424,7 @@ impl<'c> Reading<'c> {
 
     /// Takes the record for the machine check that it may be a line of.
     fn assemble(&mut self, record: &Record<'_>, from: usize) {
-        if !self.blocks.is_open() && !line::may_be(record.text) {
+        if !self.blocks.is_open() && !may_be(record.text) {
             return; // nearly always
         }
         let first_poll = first_poll(&self.check_interval);

@@ -7,14 +7,19 @@
 //! counts, and what the lines gave becomes evidence. Where an EDAC driver's
 //! line inside the block tells the same error with its DIMM, and a pattern
 //! takes it, that one counts instead. Where nobody does, the lines count as
-//! they are. Nothing is lost and nothing is told twice. Pure; the same code
-//! serves the agent and `replay`.
+//! they are. Nothing is lost and nothing is told twice. What firmware tells
+//! is put together beside it (`cper_text`); a machine check that the kernel
+//! makes of such a record is evidence. Pure; the same code serves the agent
+//! and `replay`.
 
 use std::time::Duration;
 
+use super::cper_text::Records;
 use super::machine_check::{self, Seen};
+use super::text::Line;
 use crate::decode::block::{Assembler, Block, BlockId, WAIT, line};
-use crate::decode::mce::{Severity, decode};
+use crate::decode::cper;
+use crate::decode::mce::{FIRMWARE_BANK, Registers, Severity, decode};
 use crate::kernel::KernelRecord;
 use crate::patterns::matcher::{Matcher, Scratch, Taken};
 use crate::signal::{Effect, Event};
@@ -27,6 +32,10 @@ pub const FIRST_POLL: Duration = Duration::from_secs(5 * 60);
 /// How long the signals of a source wait for the rest of a block. The kernel
 /// prints a block at once; a reader may still see half of it.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// By how much the clock may be set after a boot: what is older than that by
+/// its own time is of an earlier boot.
+pub(super) const CLOCK_SET: Duration = Duration::from_secs(86_400);
 
 /// What a transport tells of a record beside what the patterns see.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +56,12 @@ impl<'a> Printed<'a> {
     pub fn at(at: Timestamp) -> Printed<'a> {
         Printed { at, caller: b"", uptime: None, first_poll: FIRST_POLL }
     }
+
+    /// As a line of a log says, which was printed then.
+    pub fn line(line: &'a Line, at: Timestamp) -> Printed<'a> {
+        let (caller, uptime) = (&line.caller, line.uptime());
+        Printed { caller, uptime, ..Printed::at(at) }
+    }
 }
 
 /// What the lines of a block that is not finished gave.
@@ -57,6 +72,8 @@ struct Held {
     seen: Seen,
     /// Printed before the first poll was due.
     early: bool,
+    /// When the machine had booted, if that is told.
+    booted: Option<Timestamp>,
     /// A pattern took the EDAC driver's line of the same error.
     edac: bool,
 }
@@ -77,22 +94,46 @@ struct Told {
     caller: Vec<u8>,
 }
 
+/// What a source waits for: the rest of this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Block(BlockId),
+    /// The block that was graded.
+    Graded,
+    Record(cper::RecordId),
+}
+
 /// The machine checks of one source of kernel text.
 #[derive(Debug, Default)]
 pub struct Blocks {
     assembler: Assembler,
+    /// What firmware tells.
+    records: Records,
     held: Vec<Held>,
     grade: Option<Grade>,
     told: Option<Told>,
     finished: Vec<Block>,
     /// The oldest block when somebody began to wait, and when that was.
-    waiting: Option<(BlockId, Uptime)>,
+    waiting: Option<(Awaited, Uptime)>,
+}
+
+/// Whether a line may be of a machine check or of a firmware's record:
+/// cheap, and nearly always no.
+pub fn may_be(text: &[u8]) -> bool {
+    line::may_be(text) || cper::line::may_be(text) || is_panic(text)
+}
+
+/// Whether the kernel stops for what firmware told.
+fn is_panic(text: &[u8]) -> bool {
+    cper::line::is_panic(text)
 }
 
 impl Blocks {
     /// Whether a block is not finished, and events are held.
     pub fn is_open(&self) -> bool {
-        !self.assembler.is_idle() || self.grade.is_some()
+        !self.assembler.is_idle()
+            || self.grade.is_some()
+            || self.records.is_open()
     }
 
     /// Takes a record after the patterns of text have had it: `events[from..]`
@@ -105,13 +146,19 @@ impl Blocks {
         matching: (&Matcher, &mut Scratch),
         events: &mut Vec<Event>,
     ) {
-        if !self.is_open() && !line::may_be(record.text) {
+        if !self.is_open() && !may_be(record.text) {
             return; // nearly always
         }
         // Text that users chose is never a machine check.
         if record.form() != "none" {
             return;
         }
+        let (matcher, scratch) = matching;
+        let again = (matcher, &mut *scratch);
+        let records = &mut self.records;
+        let from = records.record(record, printed.at, from, again, events);
+        let Some(from) = from else { return };
+        let matching = (matcher, scratch);
         // What user space wrote never completes what the kernel began.
         let mark: &[u8] = if record.injected { b"!" } else { b"" };
         let caller = [mark, printed.caller].concat();
@@ -161,6 +208,9 @@ impl Blocks {
                     early: printed
                         .uptime
                         .is_some_and(|uptime| uptime < printed.first_poll),
+                    booted: printed
+                        .uptime
+                        .map(|uptime| record.time.minus(uptime)),
                     edac: false,
                 }),
             }
@@ -173,14 +223,15 @@ impl Blocks {
     pub fn flush(
         &mut self,
         now: Timestamp,
-        matching: (&Matcher, &mut Scratch),
+        (matcher, scratch): (&Matcher, &mut Scratch),
         events: &mut Vec<Event>,
     ) {
+        self.records.flush(now, (matcher, scratch), events);
         self.assembler.flush(now, &mut self.finished);
         if self.grade.as_ref().is_some_and(|g| now.since(g.at) > WAIT) {
             self.give_up_grade(events);
         }
-        self.settle(None, matching, events);
+        self.settle(None, (matcher, scratch), events);
     }
 
     fn give_up_grade(&mut self, events: &mut Vec<Event>) {
@@ -192,18 +243,20 @@ impl Blocks {
     /// Tells all blocks as far as they have come: no line of them will.
     pub fn end(
         &mut self,
-        matching: (&Matcher, &mut Scratch),
+        (matcher, scratch): (&Matcher, &mut Scratch),
         events: &mut Vec<Event>,
     ) {
+        self.records.end((matcher, &mut *scratch), events);
         self.assembler.end(&mut self.finished);
         self.give_up_grade(events);
-        self.settle(None, matching, events);
+        self.settle(None, (matcher, scratch), events);
         self.told = None;
     }
 
     /// Gives up the blocks: what their lines gave counts as it is.
     pub fn abandon(&mut self, events: &mut Vec<Event>) {
         self.give_up_grade(events);
+        self.records.abandon(events);
         for mut held in std::mem::take(self).held {
             events.append(&mut held.events);
         }
@@ -211,9 +264,10 @@ impl Blocks {
 
     /// Whether the rest of a block is still worth waiting for.
     pub fn waits(&mut self, now: Uptime) -> bool {
-        // No block has the number of a line that waits for its block.
-        let grade = self.grade.as_ref().map(|_| BlockId::MAX);
-        let Some(oldest) = self.assembler.oldest().or(grade) else {
+        let grade = self.grade.as_ref().map(|_| Awaited::Graded);
+        let block = self.assembler.oldest().map(Awaited::Block).or(grade);
+        let record = self.records.oldest().map(Awaited::Record);
+        let Some(oldest) = block.or(record) else {
             self.waiting = None;
             return false;
         };
@@ -243,8 +297,10 @@ impl Blocks {
             let at = self.held.iter().position(|held| held.id == block.id);
             let Some(at) = at else { continue };
             let mut held = self.held.remove(at);
+            let again = (matcher, &mut *scratch);
             let taken = match block.edac {
                 true => held.edac,
+                false if self.is_told(&block, again, events) => true,
                 false => tell(&block, &held, matcher, scratch, events),
             };
             if taken {
@@ -259,11 +315,42 @@ impl Blocks {
     }
 }
 
+impl Blocks {
+    /// Whether the kernel made it of a firmware's record about memory that
+    /// was told, with its DIMM (`apei_mce_report_mem_error`).
+    fn is_told(
+        &mut self,
+        block: &Block,
+        matching: (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let registers = &block.registers;
+        let (Some(FIRMWARE_BANK), Some(addr)) =
+            (registers.bank, registers.addr)
+        else {
+            return false;
+        };
+        let page = addr >> 12;
+        if self.records.tells_of(page) {
+            self.records.end(matching, events);
+        }
+        self.records.was_told(page, block.time)
+    }
+}
+
 impl Grade {
     /// Whether a block that begins then is the one it grades.
     fn is_before(&self, at: Timestamp, caller: &[u8]) -> bool {
         self.caller == caller && at.since(self.at) <= WAIT
     }
+}
+
+/// Whether the kernel gave it a time before the present boot.
+fn is_old(registers: &Registers, held: &Held) -> bool {
+    let time = registers.time.and_then(|s| i64::try_from(s).ok());
+    let time = time.map(|s| Timestamp(s.saturating_mul(1_000_000)));
+    time.zip(held.booted)
+        .is_some_and(|(time, booted)| time.plus(CLOCK_SET) < booted)
 }
 
 /// Tells a block to the patterns of source `mce`; whether one took it.
@@ -279,7 +366,7 @@ fn tell(
     if decoded.severity == Severity::None {
         return false;
     }
-    let history = decoded.polled && held.early;
+    let history = decoded.polled && (held.early || is_old(registers, held));
     let seen = Seen { history, ..held.seen };
     machine_check::observe(registers, &decoded, seen, |observation| {
         matcher.observe(observation, scratch, events) == Taken::Taken
@@ -293,7 +380,7 @@ fn counts(event: &Event) -> bool {
 }
 
 /// What opens or counts does so no more.
-fn as_evidence(events: &mut [Event]) {
+pub(super) fn as_evidence(events: &mut [Event]) {
     for event in events {
         if counts(event)
             && let Event::Match(signal) = event

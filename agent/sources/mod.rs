@@ -9,6 +9,7 @@
 
 pub mod aer;
 pub mod counting;
+mod cper_text;
 pub mod disk;
 pub mod edac;
 pub mod file;
@@ -57,6 +58,7 @@ pub mod tally;
 pub mod text;
 mod text_header;
 pub mod trace;
+mod trace_described;
 mod trace_instance;
 mod trace_observe;
 mod trace_pair;

@@ -47,6 +47,9 @@ pub struct Line {
     pub subsystem: Vec<u8>,
     /// DEVICE=, empty if there is none.
     pub device: Vec<u8>,
+    /// The task or CPU that printed it, such as `T10`; empty where the kernel
+    /// does not tell.
+    pub caller: Vec<u8>,
     /// Whether the kernel printed it; a line without any transport is taken
     /// for the kernel's.
     pub kernel: bool,
@@ -233,6 +236,7 @@ impl Reader {
         set(&mut line.text, kmsg_record::unescape(record.text, &mut buffer));
         set(&mut line.subsystem, record.subsystem);
         set(&mut line.device, record.device);
+        set(&mut line.caller, record.caller);
         line.identifier.clear();
         line.unit.clear();
         line.number = self.number;
@@ -259,6 +263,7 @@ impl Reader {
             level: entry.level,
             subsystem: entry.subsystem.into_bytes(),
             device: entry.device.into_bytes(),
+            caller: Vec::new(),
             kernel: entry.kernel,
             identifier: entry.identifier.into_bytes(),
             unit: entry.unit.into_bytes(),
@@ -281,11 +286,13 @@ impl Reader {
             let from = if self.holding { &self.held } else { &*line };
             let (form, kernel) = (from.form, from.kernel);
             let (time, level) = (from.time, from.level);
+            let caller = from.caller.clone();
             set(&mut line.raw, raw);
             set(&mut line.text, &raw[self.indent..]);
             let own = forms::form_of(&line.text);
             line.form = if form == "none" { own } else { form };
             line.number = self.number;
+            line.caller = caller;
             (line.kernel, line.time, line.level) = (kernel, time, level);
             line.new_boot = false;
             return;
@@ -299,6 +306,7 @@ impl Reader {
         set(&mut line.raw, raw);
         set(&mut line.text, header.text);
         set(&mut line.identifier, header.identifier);
+        set(&mut line.caller, header.caller);
         line.subsystem.clear();
         line.device.clear();
         line.unit.clear();

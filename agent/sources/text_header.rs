@@ -28,6 +28,8 @@ pub(super) struct Header<'a> {
     /// the kernel's.
     pub kernel: bool,
     pub identifier: &'a [u8],
+    /// The task or CPU that printed it, such as `T10`; empty if not told.
+    pub caller: &'a [u8],
 }
 
 const FACILITIES: [&[u8]; 20] = [
@@ -75,6 +77,7 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
         monotonic: None,
         kernel: true,
         identifier: b"",
+        caller: b"",
     };
     priority(&mut header);
     decoded(&mut header);
@@ -90,8 +93,7 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
         return header;
     }
     // Without printk.time there is the caller alone.
-    if let Some(text) = after_caller(header.text) {
-        header.text = text;
+    if caller(&mut header) {
         return header;
     }
     if let Some((stamp, rest, then)) = wall(header.text) {
@@ -169,25 +171,29 @@ fn bracket(header: &mut Header<'_>) -> bool {
     } else if !is_minute(inner) {
         return false;
     }
-    header.text = after_bracket(&rest[end + 1..]);
+    // One blank follows, and the caller where the kernel tells it.
+    let rest = &rest[end + 1..];
+    header.text = rest.strip_prefix(b" ").unwrap_or(rest);
+    caller(header);
     true
 }
 
-/// What follows `]`: one blank, and the caller where the kernel tells it.
-fn after_bracket(rest: &[u8]) -> &[u8] {
-    let rest = rest.strip_prefix(b" ").unwrap_or(rest);
-    after_caller(rest).unwrap_or(rest)
+/// `[   T10] ` or `[    C2] `: the task or the CPU that printed it
+/// (CONFIG_PRINTK_CALLER, print_caller in kernel/printk/printk.c).
+fn caller(header: &mut Header<'_>) -> bool {
+    let Some((caller, text)) = after_caller(header.text) else { return false };
+    (header.caller, header.text) = (caller, text);
+    true
 }
 
-/// What follows `[   T10] ` or `[    C2] `: the task or the CPU that printed
-/// it (CONFIG_PRINTK_CALLER, print_caller in kernel/printk/printk.c).
-fn after_caller(text: &[u8]) -> Option<&[u8]> {
+fn after_caller(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = text.strip_prefix(b"[")?.trim_ascii_start();
-    let inner =
+    let number =
         inner.strip_prefix(b"T").or_else(|| inner.strip_prefix(b"C"))?;
-    let (_, after) = digits(inner)?;
+    let (_, after) = digits(number)?;
+    let caller = &inner[..inner.len() - after.len()];
     let after = after.strip_prefix(b"]")?;
-    Some(after.strip_prefix(b" ").unwrap_or(after))
+    Some((caller, after.strip_prefix(b" ").unwrap_or(after)))
 }
 
 /// What a wall-clock time is followed by.

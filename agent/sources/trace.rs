@@ -22,6 +22,7 @@ use nix::sys::epoll::{
 
 use super::guard::guarded;
 use super::stop::{Woken, wait};
+use super::trace_described::readable;
 pub use super::trace_instance::Unusable;
 use super::trace_instance::{Clock, Found, Instance, find};
 use super::trace_observe::{Moment, Outlet};
@@ -60,7 +61,7 @@ impl Options {
 /// # Errors
 /// Why none can be read.
 pub fn events(root: &Path) -> Result<Vec<&'static str>, Unusable> {
-    find(root).map(|found| found.events)
+    readable(&find(root)?)
 }
 
 /// Reads the rings until told to stop.

@@ -7,7 +7,7 @@
 //! of a running agent is locked, and left alone.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +15,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{AccessFlags, access};
 
+use super::trace_described::{layout, reader};
+use crate::decode::trace::Layout;
 use crate::decode::trace::ras::{EVENTS, Reader};
-use crate::decode::trace::{Format, Layout};
 
 /// The instance's name.
 const NAME: &str = "faultline";
@@ -167,19 +168,27 @@ impl Instance {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => true,
             Err(e) => return Err(refused(&dir, &e)),
         };
+        let instance = Instance::begin(found, &dir, kept);
+        if instance.is_err() && !kept {
+            // Nobody is to find what could not be used.
+            let _ = fs::remove_dir(&dir);
+        }
+        instance
+    }
+
+    fn begin(
+        found: &Found,
+        dir: &Path,
+        kept: bool,
+    ) -> Result<Instance, Unusable> {
+        let (tracefs, dir) = (&found.tracefs, dir.to_owned());
         let file = File::open(&dir).map_err(|e| refused(&dir, &e))?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| taken(&dir, errno))?;
-        let read = |path: PathBuf| read(&path).map_err(|e| refused(&path, &e));
         let own = fs::read_to_string(dir.join("buffer_subbuf_size_kb"));
         let own = own.ok().and_then(|t| t.trim().parse::<usize>().ok());
-        let layout = Layout::parse(
-            &read(tracefs.join("events/header_page"))?,
-            &read(tracefs.join("events/header_event"))?,
-            own.map(|kib| kib * 1024),
-        );
         let mut instance = Instance {
-            layout: layout.map_err(|e| Unusable::Down(e.to_string()))?,
+            layout: layout(tracefs, own.map(|kib| kib * 1024))?,
             clock: set_clock(&dir),
             kept,
             dir,
@@ -220,10 +229,7 @@ impl Instance {
         tracefs: &Path,
         event: &'static str,
     ) -> Result<(), Unusable> {
-        let path = tracefs.join("events").join(event).join("format");
-        let text = fs::read_to_string(&path).map_err(|e| refused(&path, &e))?;
-        let format = Format::parse(&text);
-        let Some(reader) = format.ok().as_ref().and_then(Reader::new) else {
+        let Some(reader) = reader(tracefs, event)? else {
             return Ok(()); // none that we know how to read
         };
         let switch = self.dir.join("events").join(event).join("enable");
@@ -283,26 +289,6 @@ impl Instance {
     }
 }
 
-/// The text of a file of tracefs, in reads that are larger than any of them:
-/// some tell only what the first read has room for (show_header,
-/// kernel/trace/trace_events.c), and the standard library begins with one of
-/// 32 bytes.
-fn read(path: &Path) -> std::io::Result<String> {
-    /// As much as a trace file gives at once, and more than is ever used.
-    const CHUNK: usize = 64 * 1024;
-    let mut file = File::open(path)?;
-    let mut text = vec![0; CHUNK];
-    let mut length = 0;
-    while length < text.len() {
-        match file.read(&mut text[length..])? {
-            0 => break,
-            n => length += n,
-        }
-    }
-    text.truncate(length);
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
 /// What a ring has lost since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
@@ -355,7 +341,7 @@ fn taken(dir: &Path, errno: Errno) -> Unusable {
 }
 
 /// An error of the filesystem, with what is known of its cause.
-fn refused(path: &Path, error: &std::io::Error) -> Unusable {
+pub(super) fn refused(path: &Path, error: &std::io::Error) -> Unusable {
     let what = format!("{}: {error}", path.display());
     let hint = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EROFS) => {

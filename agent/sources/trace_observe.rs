@@ -198,6 +198,7 @@ impl Outlet {
                     &[
                         ("kind", Value::Word("uncorrected")),
                         ("unit", Value::Word("page")),
+                        ("firmware", Value::Flag(false)),
                         ("page", Value::Text(page.as_bytes())),
                         ("error", Value::Text(error.as_bytes())),
                         ("count", Value::Number(1.0)),
@@ -209,7 +210,8 @@ impl Outlet {
                 EDAC,
                 &[
                     ("kind", Value::Word(grade.word())),
-                    ("unit", Value::Word("device")),
+                    ("unit", Value::Word("record")),
+                    ("firmware", Value::Flag(true)),
                     ("device", Value::Text(b"firmware")),
                     ("block", Value::Text(fru.as_bytes())),
                     ("error", Value::Text(section.as_bytes())),
@@ -229,6 +231,7 @@ impl Outlet {
                     &[
                         ("kind", Value::Word(grade)),
                         ("unit", Value::Word("device")),
+                        ("firmware", Value::Flag(true)),
                         ("device", Value::Text(b"arm-processor")),
                         ("block", Value::Text(block.as_bytes())),
                         ("count", Value::Number(1.0)),
@@ -318,8 +321,12 @@ impl MemoryTexts {
         let layers = memory.layers.into_iter().flatten();
         let known = layers.filter(|layer| *layer >= 0);
         let known: Vec<String> = known.map(|n| n.to_string()).collect();
+        let location = match memory.firmware {
+            true => "place not told".to_owned(),
+            false => known.join(":"),
+        };
         MemoryTexts {
-            location: known.join(":"),
+            location,
             address: memory.address.map(|a| format!("{a:x}")),
             page: memory.address.map(|a| format!("{:x}", a >> 12)),
             syndrome: memory.syndrome.map(|s| format!("{s:x}")),
@@ -334,6 +341,7 @@ fn memory_fields<'a>(
     let mut fields = vec![
         ("kind", Value::Word(memory.grade.word())),
         ("unit", Value::Word("memory")),
+        ("firmware", Value::Flag(memory.firmware)),
         ("count", Value::Number(memory.count as f64)),
         SPAN,
     ];
@@ -370,6 +378,7 @@ fn aer_fields<'a>(
         ("error", Value::Text(error.as_bytes())),
         ("device", Value::Text(aer.device.as_bytes())),
         ("count", Value::Number(1.0)),
+        SPAN,
     ]
 }
 

@@ -87,7 +87,10 @@ fn a_root_ports_messages_count_only_if_no_device_says_what_they_were() {
     bench.until_events();
     let total = format!("{ROOT}/aer_rootport_total_err_cor");
     host.write(&total, "5");
-    assert_eq!(errors(&bench), one("messages", "pci/0000:00:01.0", 5));
+    assert_eq!(
+        errors(&bench),
+        one("of a device below it", "pci/0000:00:01.0", 5)
+    );
     // Both of one error, whichever is read first.
     let file = format!("{NVME}/aer_dev_correctable");
     host.write(&file, "RxErr 4\nTOTAL_ERR_COR 4");

@@ -10,13 +10,15 @@ use nix::libc;
 use super::Check;
 use crate::config::EXPECTED;
 use crate::parts::census::Census;
+use crate::parts::host::Labels;
+use crate::parts::ids::PartId;
 use crate::parts::looker::{Looker, PATIENCE};
 use crate::parts::part::{Part, Realm};
 use crate::sources::journal_child::may_hold_journals;
 use crate::sources::kmsg_privilege as privilege;
 
 /// The checks of the host, kernel log first.
-pub fn checks(root: &Path) -> Vec<Check> {
+pub fn checks(root: &Path, labels: &Labels) -> Vec<Check> {
     let mut checks = vec![
         kmsg(root),
         dmesg_restrict(root),
@@ -27,15 +29,15 @@ pub fn checks(root: &Path) -> Vec<Check> {
     checks.push(daemons(root));
     checks.push(journal(root));
     checks.push(log_files(root));
-    checks.push(parts(root));
+    checks.push(parts(root, labels));
     checks
 }
 
 /// What can be told of the parts, and what their names can't be held
 /// against.
-fn parts(root: &Path) -> Check {
+fn parts(root: &Path, labels: &Labels) -> Check {
     let name = "parts";
-    let mut looker = Looker::new(root, Default::default());
+    let mut looker = Looker::new(root, labels.clone());
     let reading = match looker.look(PATIENCE) {
         Ok(reading) => reading,
         Err(why) => {
@@ -48,6 +50,19 @@ fn parts(root: &Path) -> Check {
         let next = "run as root: without the firmware's tables memory \
                     modules and slots have no names";
         return Check::warn(name, why.clone(), next);
+    }
+    let named = |slot: &str| {
+        let id = PartId::new(&format!("dimm/{slot}"));
+        let mut parts = reading.parts.iter();
+        parts.any(|part| part.name == id || part.aliases.contains(&id))
+    };
+    if let Some((label, slot)) = labels.iter().find(|(_, s)| !named(s)) {
+        let found = format!("the board has no memory slot {slot:?}");
+        let next = format!(
+            "put right where {label:?} points to in the configuration \
+             (sources: inventory: labels); `faultline parts` shows the slots"
+        );
+        return Check::warn(name, found, &next);
     }
     let is_strange = |p: &&Part| p.realm == Realm::Edac && !p.watched;
     if let Some(module) = reading.parts.iter().find(is_strange) {

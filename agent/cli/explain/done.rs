@@ -67,6 +67,9 @@ pub(super) fn impact(fault: &FaultView) -> &'static str {
     if !is_raised(fault) {
         return "none; it does not hold";
     }
+    if fault.attachment.as_deref().is_some_and(|a| a != "local") {
+        return "whoever the part is lent to loses it; the node is still useful";
+    }
     match (fault.severity.as_str(), fault.quarantine.as_str()) {
         ("fatal", _) => "the node must not get new work",
         ("error", "none") => "the part needs repair; the node is still useful",

@@ -161,8 +161,7 @@ impl Sink for Machine<'_> {
         if line.kernel {
             let matching = (&self.set.matcher, scratch);
             let record = record(line, moment.time);
-            let printed =
-                Printed { uptime: line.uptime(), ..Printed::at(moment.time) };
+            let printed = Printed::line(line, moment.time);
             self.blocks.record(&record, printed, 0, matching, &mut events);
         }
         if let Some(check) = self.logged.line(&line.raw) {

@@ -6,6 +6,7 @@
 //! them; one that a kernel does not have is told by nobody.
 
 use super::format::{Format, Slot};
+use crate::decode::cper::is_slot;
 use crate::decode::mce::{Registers, Vendor};
 
 /// Every event that is read, as `subsystem/name`.
@@ -398,7 +399,8 @@ fn extlog(fields: &Fields<'_>) -> Option<Told> {
         firmware: true,
         count: 1,
         mc: None,
-        label: fields.text(2).unwrap_or_default(),
+        // Free text, and often junk.
+        label: fields.text(2).filter(|fru| is_slot(fru)).unwrap_or_default(),
         layers: None,
         message: "told by firmware".into(),
         address: fields.number(1).filter(|a| *a != 0),

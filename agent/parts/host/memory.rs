@@ -103,6 +103,9 @@ fn part(look: &Look<'_>, module: &Memory, at: usize, alone: bool) -> Part {
     if let Some(both) = both {
         part.alias(PartId::new(&format!("dimm/{both}")));
     }
+    if let Some(handle) = module.handle {
+        part.alias(PartId::new(&format!("dimm/smbios-0x{handle:04x}")));
+    }
     part
 }
 

@@ -158,7 +158,7 @@ fn function(look: &Look<'_>, bdf: &str) -> Option<Part> {
         _ => place,
     });
     let mut part = Part {
-        model: Some(model(&vendor, &device)),
+        model: model(&vendor, &device),
         hardware: Some(format!("{vendor}:{device}")),
         place,
         port: Some(format!("PCI {bdf}")),
@@ -192,12 +192,16 @@ fn kind(class: &str, vendor: &str) -> Option<(&'static str, bool)> {
     })
 }
 
-fn model(vendor: &str, device: &str) -> String {
+/// None where the function's files tell neither.
+fn model(vendor: &str, device: &str) -> Option<String> {
+    if vendor.is_empty() && device.is_empty() {
+        return None;
+    }
     let name = VENDORS.iter().find(|(id, _)| *id == vendor);
-    match name {
+    Some(match name {
         Some((_, name)) => format!("{name} {vendor}:{device}"),
         None => format!("{vendor}:{device}"),
-    }
+    })
 }
 
 /// Gives network functions their interfaces' names and addresses.
