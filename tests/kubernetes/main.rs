@@ -9,6 +9,7 @@ mod doctor;
 mod edits;
 #[path = "../kube/mod.rs"]
 mod kube;
+mod limits;
 mod outage;
 mod people;
 mod policed;
