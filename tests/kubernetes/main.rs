@@ -6,6 +6,7 @@
 mod conditions;
 mod delay;
 mod doctor;
+mod editors;
 mod edits;
 #[path = "../kube/mod.rs"]
 mod kube;
