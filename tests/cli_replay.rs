@@ -240,3 +240,29 @@ fn a_log_is_held_against_the_parts_of_a_host_where_that_is_told() {
     assert!(plain.out.contains("disk/nvme2"), "{plain:?}");
     assert!(!plain.out.contains("S64GNE0R721"), "{}", plain.out);
 }
+
+/// One event as the kernel tells it, in several lines; nothing that holds
+/// may count more than one.
+#[test]
+fn one_event_told_in_several_lines_counts_one() {
+    let place = place();
+    let mut seen = 0;
+    for entry in std::fs::read_dir("fixtures/logs/one-event").unwrap() {
+        let path = entry.unwrap().path();
+        let mut log = std::fs::read_to_string(&path).unwrap();
+        // Whatever waits for its cause has waited long enough then.
+        log.push_str("[ 9000.000000] tick\n");
+        let late = place.path().join("event.log");
+        std::fs::write(&late, log).unwrap();
+        let replay = json(&["replay", "--json", late.to_str().unwrap()]);
+        let all = replay["faults"].as_array().unwrap();
+        let raised: Vec<&Value> =
+            all.iter().filter(|f| text(f, "state") == "active").collect();
+        assert!(!raised.is_empty(), "{}: {all:?}", path.display());
+        for fault in raised {
+            assert_eq!(fault["count"], 1, "{}: {fault}", path.display());
+        }
+        seen += 1;
+    }
+    assert!(seen >= 10, "{seen} events");
+}

@@ -1,5 +1,6 @@
 //! `faultline check`: what is wrong with pattern files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::runbooks;
@@ -20,6 +21,10 @@ pub struct Checked {
     pub set: Option<PatternSet>,
     /// What was found.
     pub found: Vec<Diagnostic>,
+    /// Built-in patterns that are no longer in force as they are, each with
+    /// the file that takes its place: wanted mostly, but a name that clashes
+    /// by accident blinds the agent without a word.
+    pub overrides: Vec<(String, String)>,
 }
 
 /// Reads and checks the files. A directory stands for its `*.yaml` files. A
@@ -49,6 +54,7 @@ pub fn check(paths: &[PathBuf]) -> Checked {
             Err(d) => found.push(d),
         }
     }
+    let overrides = overrides(&files, &packs);
     packs.extend(files.iter().cloned());
     let set = match compile(&packs) {
         Ok((set, warnings)) => {
@@ -65,7 +71,24 @@ pub fn check(paths: &[PathBuf]) -> Checked {
         // Findings in the packs matter only when nothing else explains them.
         found.retain(asked);
     }
-    Checked { files, set, found }
+    Checked { files, set, found, overrides }
+}
+
+fn overrides(
+    files: &[ParsedFile],
+    packs: &[ParsedFile],
+) -> Vec<(String, String)> {
+    let names = |file: &ParsedFile| {
+        let all = file.file.patterns.iter();
+        all.map(|p| p.value.name.value.clone()).collect::<Vec<_>>()
+    };
+    let built_in: BTreeSet<String> = packs.iter().flat_map(names).collect();
+    let of_file = |file: &ParsedFile| {
+        let own = names(file).into_iter();
+        let own = own.filter(|name| built_in.contains(name));
+        own.map(|name| (name, file.name.clone())).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(of_file).collect()
 }
 
 /// Whether `file` is the source of a built-in pack: the same file name and
@@ -130,6 +153,9 @@ pub fn run(
             "files": checked.files.len(),
             "patterns": patterns,
             "findings": checked.found,
+            "overrides": checked.overrides.iter().map(|(name, file)| {
+                serde_json::json!({ "pattern": name, "file": file })
+            }).collect::<Vec<_>>(),
         });
         let report = format!("{report:#}");
         writeln!(out, "{}", super::escape::quiet_json(&report))?;
@@ -137,6 +163,13 @@ pub fn run(
     }
     for d in &checked.found {
         writeln!(out, "{d}\n")?;
+    }
+    for (name, file) in &checked.overrides {
+        let note = format!(
+            "note: {file}: {name} takes the place of the built-in pattern of \
+             this name"
+        );
+        writeln!(out, "{}\n", super::escape::escape(&note))?;
     }
     let count =
         |level| checked.found.iter().filter(|d| d.level == level).count();

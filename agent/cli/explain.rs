@@ -197,6 +197,9 @@ fn standing(fault: &FaultView, now: Timestamp) -> String {
     match (&fault.opened, &fault.ended) {
         (_, Some(ended)) if !is_raised(fault) => {
             text.push_str(&format!(" since {}", when::with_age(ended, now)));
+            if let Some(opened) = &fault.opened {
+                text.push_str(&format!(", opened {opened}"));
+            }
         }
         (Some(opened), _) if is_raised(fault) => {
             text.push_str(&format!(" since {}", when::with_age(opened, now)));

@@ -105,14 +105,15 @@ pub fn captures_anything(hir: &Hir) -> bool {
     walk(hir, false)
 }
 
-/// The names of the captures, in order.
-pub fn capture_names(hir: &Hir) -> Vec<String> {
-    let mut names = Vec::new();
+/// The captures by name, each with whether it can be a number.
+pub fn captures(hir: &Hir) -> Vec<(String, bool)> {
+    let mut found = Vec::new();
     let mut open = vec![hir];
     while let Some(hir) = open.pop() {
         match hir.kind() {
             HirKind::Capture(c) => {
-                names.extend(c.name.as_deref().map(str::to_owned));
+                let name = c.name.as_deref().map(str::to_owned);
+                found.extend(name.map(|n| (n, may_be_number(&c.sub))));
                 open.push(&c.sub);
             }
             HirKind::Repetition(r) => open.push(&r.sub),
@@ -122,7 +123,25 @@ pub fn capture_names(hir: &Hir) -> Vec<String> {
             _ => {}
         }
     }
-    names
+    found
+}
+
+/// Whether some match is made of digits alone, blanks around them aside.
+fn may_be_number(hir: &Hir) -> bool {
+    let fits = |b: u8| b.is_ascii_digit() || b.is_ascii_whitespace();
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => true,
+        HirKind::Literal(text) => text.0.iter().copied().all(fits),
+        HirKind::Class(Class::Bytes(class)) => {
+            class.ranges().iter().any(|r| (r.start()..=r.end()).any(fits))
+        }
+        // Compiled without Unicode there is none.
+        HirKind::Class(Class::Unicode(_)) => true,
+        HirKind::Repetition(r) => r.min == 0 || may_be_number(&r.sub),
+        HirKind::Capture(c) => may_be_number(&c.sub),
+        HirKind::Concat(all) => all.iter().all(may_be_number),
+        HirKind::Alternation(all) => all.iter().any(may_be_number),
+    }
 }
 
 /// A class of more bytes is `.` or as wide, which leaves out the newline

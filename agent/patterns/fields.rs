@@ -21,6 +21,8 @@ pub struct Where {
     pub messages: Vec<Message>,
     /// Names that templates may use: captures, and the source's fields.
     pub names: BTreeSet<String>,
+    /// The captures among them, each with whether it can be a number.
+    pub captures: BTreeMap<String, bool>,
     /// The forms it takes.
     pub forms: Vec<String>,
     /// An expression could not be read: what it captures is not known.
@@ -241,7 +243,10 @@ fn expression(
                  text can be chosen by users",
         );
     }
-    done.names.extend(classes::capture_names(&hir));
+    for (name, number) in classes::captures(&hir) {
+        *done.captures.entry(name.clone()).or_default() |= number;
+        done.names.insert(name);
+    }
     // What is built in has been compiled by the tests of this build; doing it
     // again at every start would cost more than all the rest of the start.
     if !findings.builtin()

@@ -18,10 +18,13 @@ use crate::time::parse_duration;
 /// How long a symptom waits for its cause unless the pattern says otherwise.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Kinds of part that neither have a serial number nor sit on a carrier that
-/// has one, so that `replaced` can never be seen for them.
-const WITHOUT_SERIAL: &[&str] =
-    &["node", "task", "fs", "nfs", "service", "raid", "thermal", "config"];
+/// Kinds of part of which the census may learn a serial number, their own or
+/// that of the carrier they sit on; of all others `replaced` can never be
+/// seen.
+const WITH_SERIAL: &[&str] = &[
+    "bay", "board", "channel", "chassis", "cpu", "dimm", "disk", "fan", "gpu",
+    "hba", "memory", "nic", "pci", "power", "psu", "slot", "usb",
+];
 
 pub(super) fn tolerate(
     p: &RawPattern,
@@ -154,7 +157,7 @@ pub(super) fn proofs(
     // A part that the source names may be of any kind.
     let serial = kinds
         .map(|t| t.split_once('/'))
-        .any(|t| t.is_none_or(|(kind, _)| !WITHOUT_SERIAL.contains(&kind)));
+        .any(|t| t.is_none_or(|(kind, _)| WITH_SERIAL.contains(&kind)));
     if opens && all.is_empty() {
         findings
             .error(raw.place, "the list of proofs is empty".into())
@@ -163,8 +166,8 @@ pub(super) fn proofs(
         findings
             .error(raw.place, "none of its proofs can ever complete".into())
             .help(
-                "parts of this kind have no serial number; add `quiet`, \
-                 `reboot` or `recovered`",
+                "no serial number is known of parts of this kind; add \
+                 `quiet`, `reboot` or `recovered`",
             );
     }
     if all.len() > 16 {
@@ -199,6 +202,18 @@ pub(super) fn escalation(
         findings
             .error(raw.place, "`if` names no condition".into())
             .help("parts, count, lasting or relapses");
+    }
+    // Each of them holds of every fault that is open.
+    let nothing = [
+        ("parts", when.parts.is_some_and(|n| n == 0)),
+        ("count", when.count.is_some_and(|n| n == 0)),
+        ("relapses", when.relapses.is_some_and(|n| n == 0)),
+        ("lasting", when.lasting.is_some_and(|t| t.is_zero())),
+    ];
+    for (name, _) in nothing.iter().filter(|(_, is_zero)| *is_zero) {
+        findings
+            .error(raw.place, format!("`{name}: 0` always holds"))
+            .help("write what the pattern itself should say, or a number");
     }
     if when.under.is_some() && when.parts.is_none() {
         findings.error(raw.place, "`under` goes with `parts`".into());

@@ -95,6 +95,11 @@ pub(super) fn parts(
             findings
                 .error(raw.place, format!("`{text}` names no kind of part"))
                 .help("write kind/name, such as disk/{dev}");
+        } else if text.split_once('/').is_some_and(|(_, n)| n.trim().is_empty())
+        {
+            findings
+                .error(raw.place, format!("`{text}` names a kind and no part"))
+                .help("write kind/name, such as disk/{dev}");
         }
         all.push(template);
     }
@@ -124,6 +129,12 @@ pub(super) fn count(
                 findings
                     .error(*place, format!("`{text}` is no number"))
                     .help("write a number, or the capture that holds it");
+            }
+            let wordy = |hole: &&str| taken.captures.get(*hole) == Some(&false);
+            if let Some(word) = template.holes().find(wordy) {
+                findings
+                    .error(*place, format!("`{word}` can never be a number"))
+                    .help("capture the digits alone: (?<count>\\d+)");
             }
             Count::Captured(template)
         }
