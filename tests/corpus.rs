@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use faultline::decode::block::Assembler;
+use faultline::decode::cper;
 use faultline::decode::mce::{Unit, decode};
 use faultline::time::Timestamp;
 use serde_json::Value;
@@ -37,6 +38,8 @@ const KNOWN: &[(&str, &str, &str)] = &[
 
 /// One line of the corpus.
 struct Line {
+    /// Where it was found: lines of one report stand together.
+    source: String,
     text: String,
     label: String,
     component: Option<String>,
@@ -73,6 +76,7 @@ fn corpus(name: &str) -> Vec<Line> {
         let json: Value = serde_json::from_str(json).unwrap();
         let field = |name: &str| json[name].as_str().map(str::to_owned);
         Line {
+            source: field("source").unwrap(),
             text: field("line").unwrap(),
             label: field("label").unwrap(),
             component: field("component"),
@@ -276,4 +280,62 @@ fn every_machine_check_decodes_to_what_the_corpus_says_it_is_of() {
     for line in corpus("benign.jsonl") {
         assert_eq!(decoded(&line.text), None, "{}", line.text);
     }
+}
+
+/// What the records of firmware in a report are of, each section's part as
+/// the agent files it.
+fn told_by_firmware(report: &[Line]) -> Vec<Option<String>> {
+    let mut all = cper::Assembler::default();
+    let mut records = Vec::new();
+    for line in report {
+        all.feed(Timestamp(0), false, line.text.as_bytes(), &mut records);
+    }
+    all.end(&mut records);
+    let part = |section: &cper::Section| {
+        let label = section.label().map(str::to_owned);
+        label.or_else(|| section.device.clone())
+    };
+    records.iter().flat_map(|record| record.sections.iter().map(part)).collect()
+}
+
+#[test]
+fn every_block_of_a_report_is_of_the_part_that_one_of_its_lines_names() {
+    let lines = corpus("faults.jsonl");
+    let (mut checks, mut named) = (0, 0);
+    for report in lines.chunk_by(|a, b| a.source == b.source) {
+        let names: Vec<&str> =
+            report.iter().filter_map(|l| l.component.as_deref()).collect();
+        for part in told_by_firmware(report) {
+            checks += 1;
+            let Some(part) = part else {
+                let text = report.iter().any(|l| l.text.contains("fru_text"));
+                assert!(names.is_empty() || !text, "unnamed: {names:?}");
+                continue;
+            };
+            named += 1;
+            assert!(names.contains(&part.as_str()), "{part}: {names:?}");
+        }
+        let mut all = Assembler::default();
+        let mut blocks = Vec::new();
+        for line in report {
+            let text = line.text.as_bytes();
+            all.feed(Timestamp(0), b"", text, &mut blocks);
+        }
+        all.end(&mut blocks);
+        for block in &blocks {
+            checks += 1;
+            let part = decode(&block.registers).parts[0].clone();
+            let own = part.split_once('/').map_or("", |(_, name)| name);
+            let memory = part.starts_with("channel/")
+                || part.starts_with("memory/")
+                || part.starts_with("dimm/");
+            assert!(
+                memory || names.is_empty() || names.contains(&own),
+                "{part}: {names:?}"
+            );
+            named += usize::from(!memory && names.contains(&own));
+        }
+    }
+    println!("{checks} blocks, {named} with a name that a line tells");
+    assert!(checks >= 8 && named >= 3, "{checks} blocks, {named} named");
 }

@@ -80,6 +80,7 @@ impl Section {
             u64::from_str_radix(value.strip_prefix("0x")?, 16).ok()
         };
         let register = || hex().and_then(|n| u32::try_from(n).ok());
+        self.guess(key, value);
         match key {
             "fru_text" => self.fru = text(value),
             "physical_address" | "physical address" => self.address = hex(),
@@ -102,6 +103,21 @@ impl Section {
             "" if value.starts_with("node:") => self.add_place(value),
             _ => {}
         }
+    }
+
+    /// What it is about, by values that only such sections have, where the
+    /// line that tells it was lost.
+    fn guess(&mut self, key: &str, value: &str) {
+        if self.kind != Kind::Other {
+            return;
+        }
+        self.kind = match key {
+            "physical_address" | "DIMM location" | "node" => Kind::Memory,
+            "" if value.starts_with("node:") => Kind::Memory,
+            "device_id" => Kind::Pcie,
+            "Local APIC_ID" => Kind::Processor,
+            _ => return,
+        };
     }
 
     /// `3, multi-bit ECC` of memory; `cache error` of a processor.

@@ -60,6 +60,14 @@ fn a_record_that_is_cut_off_says_what_it_says_and_no_more() {
 }
 
 #[test]
+fn a_section_whose_first_line_was_lost_is_known_by_its_values() {
+    let lines: Vec<&str> =
+        MEMORY.into_iter().filter(|l| !l.contains("section_type")).collect();
+    assert_eq!(one(&lines).kind, Kind::Memory);
+    assert_eq!(one(&lines).label(), Some("NODE 2 DIMM_B1"));
+}
+
+#[test]
 fn records_of_two_numbers_in_one_another_stay_two() {
     let other = MEMORY.map(|line| {
         line.replace("{7}", "{8}").replace("B1", "C1").replace("276", "111")
