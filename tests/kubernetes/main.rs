@@ -8,6 +8,7 @@ mod delay;
 mod doctor;
 mod editors;
 mod edits;
+mod guard;
 #[path = "../kube/mod.rs"]
 mod kube;
 mod limits;

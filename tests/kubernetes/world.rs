@@ -49,6 +49,11 @@ impl World {
         World::new(&cluster.kubeconfig(), How::Guarded)
     }
 
+    /// The same, as this kubeconfig's user.
+    pub fn guarded_as(kubeconfig: &Path) -> World {
+        World::new(kubeconfig, How::Guarded)
+    }
+
     /// The same on the manifests' own Lease, as this kubeconfig's user.
     pub fn policed(kubeconfig: &Path) -> World {
         World::new(kubeconfig, How::Policed)

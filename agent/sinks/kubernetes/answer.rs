@@ -83,7 +83,7 @@ pub fn meaning(
     let message = message.to_owned();
     match status {
         // The server's one word says nothing of what to do.
-        401 => ApiError::Denied(format!(
+        401 => ApiError::Unauthorized(format!(
             "{message} (is the token over, or was the Node that it is bound \
              to made anew?)"
         )),
@@ -118,6 +118,9 @@ mod tests {
         assert_eq!(meaning(429, None, ""), throttled(None));
         assert_eq!(meaning(503, second, ""), throttled(second));
         assert_eq!(meaning(409, None, ""), ApiError::Conflict);
+        // A token that is over says nothing of what its owner may do.
+        assert!(!meaning(401, None, "").is_refusal());
+        assert!(meaning(403, None, "").is_refusal());
         assert_eq!(meaning(403, None, "n"), ApiError::Denied("n".into()));
         let failed = ApiError::Failed { status: 500, message: "x".into() };
         assert_eq!(meaning(500, None, "x"), failed);

@@ -47,15 +47,15 @@ pub const MERGE: &str = "application/merge-patch+json";
 pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// Under which name the API server remembers who set a field.
-const MANAGER: &str = "fieldManager=faultline";
+pub(super) const MANAGER: &str = "fieldManager=faultline";
 
 /// What we call ourselves to the API server.
 const AGENT: &str = concat!("faultline/", env!("CARGO_PKG_VERSION"));
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// How lists are wanted.
-const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
+pub(super) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 /// Which objects are meant.
 #[derive(Clone, Debug)]
@@ -104,11 +104,11 @@ struct NodeList {
 
 /// What a request asks for.
 pub(super) struct Ask<'a> {
-    verb: &'static str,
-    method: Method,
-    path: &'a str,
-    accept: &'static str,
-    body: Option<(&'static str, Vec<u8>)>,
+    pub(super) verb: &'static str,
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) accept: &'static str,
+    pub(super) body: Option<(&'static str, Vec<u8>)>,
 }
 
 impl<'a> Ask<'a> {
@@ -180,52 +180,6 @@ impl Client {
         let body = Some((kind, body.to_string().into_bytes()));
         let (verb, method, accept) = ("patch", Method::PATCH, JSON);
         self.object(Ask { verb, method, path, accept, body }).await
-    }
-
-    /// Has the server check a change of another Node, which it does not
-    /// carry out: the Node, if it would have; `None` if there is no other.
-    ///
-    /// # Errors
-    /// `Denied` or `Invalid` where RBAC or a policy refuses it; those of the
-    /// way to the server.
-    pub async fn try_other_node(&self) -> Result<Option<String>, ApiError> {
-        let path = "/api/v1/nodes?limit=2&includeObject=Metadata";
-        let mut ask = Ask::get("list", path);
-        ask.accept = TABLE;
-        let table: Dated<Table> = self.object(ask).await?;
-        let (rows, _) = table.value.rows(None)?;
-        let mut names = rows.iter().map(|row| &*row.name);
-        let Some(other) = names.find(|name| *name != self.names.node) else {
-            return Ok(None);
-        };
-        let body =
-            br#"{"metadata":{"annotations":{"faultline.dev/tried":"x"}}}"#;
-        // Two endpoints, and a policy may have been written for one alone.
-        let mut refused = None;
-        for side in ["", "/status"] {
-            let path =
-                format!("/api/v1/nodes/{other}{side}?dryRun=All&{MANAGER}");
-            let ask = Ask {
-                verb: "dry-run",
-                method: Method::PATCH,
-                path: &path,
-                accept: JSON,
-                body: Some((MERGE, body.to_vec())),
-            };
-            match self.object::<Value>(ask).await {
-                Ok(_) => return Ok(Some(format!("{other}{side}"))),
-                Err(error) => refused = Some(error),
-            }
-            // Only a refusal says something of the other endpoint.
-            let lasting = matches!(
-                refused,
-                Some(ApiError::Denied(_) | ApiError::Invalid(_))
-            );
-            if !lasting {
-                break;
-            }
-        }
-        refused.map_or(Ok(None), Err)
     }
 
     /// One page of the cluster's DaemonSets, and the token of the next.

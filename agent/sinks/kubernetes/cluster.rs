@@ -39,7 +39,11 @@ pub enum ApiError {
     /// 404.
     #[error("not found (404)")]
     NotFound,
-    /// 401 or 403, with the server's words.
+    /// 401: the server does not know who asks. It may at the next request,
+    /// which reads the token anew.
+    #[error("not known to the API server (401): {0}")]
+    Unauthorized(String),
+    /// 403, with the server's words.
     #[error("denied: {0}")]
     Denied(String),
     /// 429, or 503 with `Retry-After`.
@@ -66,6 +70,14 @@ pub enum ApiError {
     /// done, now or in an hour.
     #[error("no answer from the API server: {0}")]
     Unreachable(String),
+}
+
+impl ApiError {
+    /// Whether the server refused what was asked, by its rules: repeating it
+    /// is no use until a person changes them.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ApiError::Denied(_) | ApiError::Invalid(_))
+    }
 }
 
 /// An answer and when the server gave it, by its `Date` header (whole

@@ -145,9 +145,11 @@ async fn read_and_watch(
         counts.connected(false);
         match ended {
             Ok(()) => sleep(between(AGAIN / 10, AGAIN)).await,
-            Err(error @ (ApiError::Gone | ApiError::Denied(_))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (ApiError::Gone
+                | ApiError::Denied(_)
+                | ApiError::Unauthorized(_)),
+            ) => return Err(error),
             Err(error) => {
                 tracing::debug!(%error, "the watch of the Node ended");
                 sleep(backoff.pause(&error)).await;

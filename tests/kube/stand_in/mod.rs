@@ -38,7 +38,7 @@ impl Seen {
 pub struct Trouble {
     /// The method; empty: any.
     pub method: &'static str,
-    /// What the path contains.
+    /// What the path with its query contains.
     pub path: &'static str,
     /// The answer's status.
     pub status: u16,

@@ -147,10 +147,11 @@ fn trouble(asked: &Asked, state: &State) -> Option<(Refusal, Option<u64>)> {
         let refusal = Refusal(401, "Unauthorized", "Unauthorized".into());
         return Some((refusal, None));
     }
+    let whole = format!("{}?{}", asked.path, asked.raw_query);
     let found = shared.troubles.iter_mut().find(|t| {
         t.times > 0
             && (t.method.is_empty() || asked.method.as_str() == t.method)
-            && asked.path.contains(t.path)
+            && whole.contains(t.path)
     })?;
     found.times -= 1;
     let status = found.status;

@@ -118,7 +118,7 @@ pub enum Reason {
     NotListed,
     /// The register holds no more.
     RegisterFull,
-    /// The API server would let this agent change other Nodes.
+    /// The API server is not known to hold this agent to its own Node.
     Unguarded,
 }
 
@@ -162,21 +162,6 @@ impl Reason {
             Reason::Correlated { until, .. } => Some(*until),
             _ => None,
         }
-    }
-
-    /// Whether asking again soon may help: somebody else's doing ends it.
-    pub fn is_queue(&self) -> bool {
-        matches!(
-            self,
-            Reason::Spent { .. }
-                | Reason::Kept { .. }
-                | Reason::TooFast { .. }
-                | Reason::Queued { .. }
-                | Reason::Last(_)
-                | Reason::EvictSpent { .. }
-                | Reason::Correlated { .. }
-                | Reason::CountedLately { .. }
-        )
     }
 }
 
@@ -240,8 +225,8 @@ impl fmt::Display for Reason {
                 f.write_str("the list of nodes does not show this node")
             }
             Reason::Unguarded => f.write_str(
-                "the API server would let this agent change other Nodes; \
-                 apply the policy of the manifests",
+                "the API server is not known to hold this agent to its own \
+                 Node; apply the policy of the manifests",
             ),
             Reason::RegisterFull => f.write_str(
                 "the register is full; `faultline budget --prune` takes away \

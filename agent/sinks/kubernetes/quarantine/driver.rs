@@ -333,10 +333,8 @@ impl Driver {
 
     fn failed(&mut self, mut turn: Turn, error: ApiError) -> Turn {
         turn.again = Some(self.pauses.failed(&error));
-        let lasting =
-            matches!(error, ApiError::Denied(_) | ApiError::Invalid(_));
         let text = error.to_string();
-        if lasting && !self.told.contains(&text) {
+        if error.is_refusal() && !self.told.contains(&text) {
             self.told.push(text.clone());
             turn.told.push(Told::Refused(text.clone()));
         }

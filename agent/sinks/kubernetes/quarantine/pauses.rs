@@ -90,7 +90,7 @@ impl Pauses {
             ApiError::Throttled { retry_after: Some(after) } => {
                 pause.max(*after)
             }
-            ApiError::Denied(_) | ApiError::Invalid(_) => FAIL_PAUSE_MAX,
+            error if error.is_refusal() => FAIL_PAUSE_MAX,
             _ => pause,
         };
         let pause = pause.min(FAIL_PAUSE_MAX);

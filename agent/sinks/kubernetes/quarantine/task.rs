@@ -90,16 +90,12 @@ impl Task<'_> {
             let again = match node {
                 // Whoever follows the Node finds the way back for all.
                 Some(_) if !self.counts.is_connected() => Some(AWAY),
-                Some(_) => match self.allows(&mut guard).await {
-                    Some((allowed, due)) => {
-                        let notice = &notice;
-                        let turn =
-                            self.turn(&mut driver, allowed, notice, node);
-                        let again = turn.await.unwrap_or(Duration::MAX);
-                        Some(again.min(due))
-                    }
-                    None => Some(AWAY),
-                },
+                Some(_) => {
+                    let (allowed, due) = self.allows(&mut guard).await;
+                    let turn = self.turn(&mut driver, allowed, &notice, node);
+                    let again = turn.await.unwrap_or(Duration::MAX);
+                    Some(again.min(due))
+                }
                 None => Some(AWAY),
             };
             done.send_replace(notice);
@@ -135,36 +131,45 @@ impl Task<'_> {
         }
     }
 
-    /// Whether quarantine is allowed here, and how soon to ask again; `None`:
-    /// that is not known yet.
-    async fn allows(&self, guard: &mut Guard) -> Option<(bool, Duration)> {
+    /// Whether a node may be taken out here, and how soon to ask again.
+    async fn allows(&self, guard: &mut Guard) -> (bool, Duration) {
         if !self.rules.enforce {
-            return Some((true, Duration::MAX));
+            return (true, Duration::MAX);
         }
-        let now = clock::now();
-        if guard.due_in(now.boot).is_zero()
-            && let Some(Verdict::Open(other)) =
-                guard.check(self.client, now.boot).await
+        if guard.due_in(clock::boot()).is_zero()
+            && let Some(verdict) = guard.check(self.client).await
         {
-            let effect = match self.unguarded {
-                true => "`unguarded: true` says to quarantine all the same",
-                false => {
-                    "no further quarantine is made; apply the policy of \
-                     the manifests"
-                }
-            };
-            let note = format!(
+            self.tell_unguarded(&verdict);
+        }
+        self.counts.guarded(guard.is_guarded());
+        (guard.allows(), guard.due_in(clock::boot()))
+    }
+
+    /// Tells people where other Nodes are not known to be guarded.
+    fn tell_unguarded(&self, verdict: &Verdict) {
+        let effect = match self.unguarded {
+            true => "`unguarded: true` says to quarantine all the same",
+            false => {
+                "no further quarantine is made; apply RBAC and policy of the \
+                 manifests"
+            }
+        };
+        let note = match verdict {
+            Verdict::Guarded => return,
+            Verdict::Open(other) => format!(
                 "the API server would let this agent change other Nodes \
                  (tried on {other}): {effect}"
-            );
-            tracing::error!("{note}");
-            let key = "unguarded".to_owned();
-            let tale = event("Unguarded", note, true, key, now.wall);
-            hand(self.record, self.counts, &tale);
-        }
-        let allowed = guard.allows()?;
-        self.counts.guarded(guard.is_guarded());
-        Some((allowed, guard.due_in(now.boot)))
+            ),
+            Verdict::Untried(why) => format!(
+                "whether the API server lets this agent change other Nodes \
+                 can't be tried ({why}): {effect}"
+            ),
+        };
+        tracing::error!("{note}");
+        let key = "unguarded".to_owned();
+        let now = clock::now().wall;
+        let tale = event("Unguarded", note, true, key, now);
+        hand(self.record, self.counts, &tale);
     }
 
     /// Does what is due; when to look again.
