@@ -5,7 +5,8 @@
 //! ledger knows it asks over the queue, with a limit on the wait, so that a
 //! ledger that stands still shows as an error and not as silence.
 //!
-//! Invariant: nothing that arrives over TCP changes anything.
+//! Invariant: nothing that arrives over TCP changes anything, and nothing is
+//! read from a disk on this thread once it serves.
 
 mod answer;
 mod connection;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::apart::Apart;
 use super::counts::Counts;
 use super::log::Log;
 use super::metrics::{Metrics, Scrape, SourceCounts};
@@ -38,6 +40,10 @@ const CONNECTIONS: usize = 64;
 /// Long answers (faults, much history) at once on each listener: one is some
 /// megabytes, from the ledger's question to the client's last read.
 const LONG_ANSWERS: usize = 1;
+
+/// The runtime's blocking threads. Names are resolved there, and nothing else
+/// is done: a resolver that hangs leaves one for the next try.
+const RESOLVERS: usize = 2;
 
 /// The stack of the network's thread: TLS and nested JSON want more than
 /// HTTP alone. Only pages that were touched take memory.
@@ -75,12 +81,14 @@ pub struct Agent {
 pub struct Long {
     tcp: Arc<Semaphore>,
     socket: Arc<Semaphore>,
+    /// Where the store is read for them.
+    disk: Apart,
 }
 
 impl Default for Long {
     fn default() -> Long {
         let places = || Arc::new(Semaphore::new(LONG_ANSWERS));
-        Long { tcp: places(), socket: places() }
+        Long { tcp: places(), socket: places(), disk: Apart::default() }
     }
 }
 
@@ -175,7 +183,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(1)
+        .max_blocking_threads(RESOLVERS)
         .build()?;
     std::thread::Builder::new().name("http".into()).stack_size(STACK).spawn(
         move || {
@@ -242,9 +250,10 @@ async fn serve_unix(
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let access = gate.admit(&stream);
-                let (agent, place) = (agent.clone(), places.take().await);
+                let (agent, gate) = (agent.clone(), gate.clone());
+                let place = places.take().await;
                 tokio::spawn(async move {
+                    let access = gate.admit(&stream).await;
                     serve(stream, access, agent, &place).await;
                 });
                 tokio::task::yield_now().await;

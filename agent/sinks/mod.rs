@@ -1,5 +1,6 @@
 //! Sinks: what the world is told. Nothing here changes a fault.
 
+pub mod apart;
 pub mod board;
 pub mod counts;
 pub mod http;

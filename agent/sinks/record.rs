@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
+use super::apart::Apart;
 use crate::signal::{Position, SourceId};
 use crate::store::{Pending, Store};
 
@@ -32,6 +33,8 @@ pub struct Record {
     held: Arc<Mutex<Held>>,
     /// There is more to be told.
     more: Arc<Notify>,
+    /// Where the disk is waited for.
+    apart: Apart,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +47,8 @@ struct Held {
 impl Record {
     /// No documents yet.
     pub fn new(store: Arc<Store>) -> Record {
-        Record { store, held: Arc::default(), more: Arc::default() }
+        let (held, more, apart) = Default::default();
+        Record { store, held, more, apart }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -154,9 +158,8 @@ impl Record {
     /// Waits until all is on the disk, but no longer than `patience`.
     pub async fn settle(&self, patience: Duration) {
         let store = Arc::clone(&self.store);
-        let wait = move || store.flush(patience);
         // What the disk can't do, nobody waits for.
-        let _ = tokio::task::spawn_blocking(wait).await;
+        let _ = self.apart.ask(patience, move || store.flush(patience)).await;
     }
 
     /// Everything, for a store that begins anew.

@@ -135,3 +135,30 @@ fn a_node_that_is_not_registered_yet_is_waited_for() {
         c.condition(NODE, "HardwareFault")["status"] == "False"
     });
 }
+
+#[test]
+fn on_a_disk_that_hangs_an_api_server_that_returns_is_told_all_the_same() {
+    let mut c = Cluster::stand_in();
+    c.create_node(NODE, json!({}));
+    let (scheme, address) = c.url();
+    let (_, port) = address.rsplit_once(':').unwrap();
+    // A name has to be resolved for each connection.
+    let url = format!("{scheme}://localhost:{port}");
+    let world = World::with(&c.write_kubeconfig_at("named", ADMIN, &url));
+    c.until("the first conditions", |c| is(c, "False"));
+    let store = world.path("state/state.db");
+    assert!(store.exists());
+    std::fs::rename(&store, world.path("state/away")).unwrap();
+    // Whoever opens it waits for ever.
+    nix::unistd::mkfifo(&store, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for _ in 0..3 {
+        let (status, _) = world.agent.get("/api/v1/history?limit=1000");
+        assert_eq!(status, 200);
+    }
+    c.stop();
+    world.agent.until(|a| a.metric("faultline_api_connected") == Some(0.0));
+    c.start_again();
+    world.dimm_fails(0);
+    c.until("the condition is True", |c| is(c, "True"));
+    c.until("it is told", |c| !c.events(NODE).is_empty());
+}

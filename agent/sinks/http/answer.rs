@@ -250,12 +250,10 @@ async fn history(limit: usize, agent: &Agent) -> Answer {
         return send_json(200, &json!({ "history": recent }));
     }
     let directory = agent.state_dir.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        store::read_history(&directory, limit)
-    });
-    let entries = match tokio::time::timeout(LEDGER_TIMEOUT, read).await {
+    let read = move || store::read_history(&directory, limit);
+    let entries = match agent.long.disk.ask(LEDGER_TIMEOUT, read).await {
         // The store lags a moment behind; what it lacks would be the newest.
-        Ok(Ok(Ok(entries))) if entries.len() >= recent.len() => entries,
+        Some(Ok(entries)) if entries.len() >= recent.len() => entries,
         _ => recent,
     };
     send_json(200, &json!({ "history": entries }))

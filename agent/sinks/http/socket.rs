@@ -5,12 +5,23 @@
 //! own files: a static binary can't ask NSS.
 
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
 };
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::sinks::apart::Apart;
+
+/// How long the file of users may take: a page or two that are nearly always
+/// in memory.
+const USERS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How much of the files of users and groups is read: some ten thousand.
+const USERS_BYTES: u64 = 1 << 20;
 
 /// What a connection may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +40,9 @@ pub struct Gate {
     root: PathBuf,
     own: u32,
     group: Option<Group>,
+    /// The users as they were last read.
+    users: Arc<Mutex<String>>,
+    reading: Apart,
 }
 
 #[derive(Clone, Debug)]
@@ -158,14 +172,32 @@ impl Gate {
             Some(Group { gid, members })
         });
         let own = nix::unistd::geteuid().as_raw();
-        Gate { root: root.to_owned(), own, group }
+        let users = Arc::new(Mutex::new(read(&root.join("etc/passwd"))));
+        let reading = Apart::default();
+        Gate { root: root.to_owned(), own, group, users, reading }
     }
 
     /// What the peer of this connection may do.
-    pub(super) fn admit(&self, stream: &tokio::net::UnixStream) -> Access {
+    pub(super) async fn admit(
+        &self,
+        stream: &tokio::net::UnixStream,
+    ) -> Access {
         match stream.peer_cred() {
-            Ok(peer) => self.judge(peer.uid(), peer.gid()),
+            Ok(peer) => {
+                self.read_users().await;
+                self.judge(peer.uid(), peer.gid())
+            }
             Err(e) => Access::Refused(format!("somebody unknown ({e})")),
+        }
+    }
+
+    /// Reads the users anew: some may have come since the start. Where the
+    /// disk does not answer, those of before have to do.
+    async fn read_users(&self) {
+        let path = self.root.join("etc/passwd");
+        let now = self.reading.ask(USERS_PATIENCE, move || read(&path)).await;
+        if let Some(users) = now.filter(|users| !users.is_empty()) {
+            *self.users.lock().unwrap_or_else(PoisonError::into_inner) = users;
         }
     }
 
@@ -185,7 +217,7 @@ impl Gate {
 
     /// The user's name in the host's own file.
     fn name_of(&self, uid: u32) -> Option<String> {
-        let users = read(&self.root.join("etc/passwd"));
+        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = uid.to_string();
         let mut lines = users.lines();
         let line = lines.find(|l| l.split(':').nth(2) == Some(&uid))?;
@@ -196,7 +228,12 @@ impl Gate {
 
 /// A file that can't be read names nobody.
 fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+    let mut text = String::new();
+    let file = fs::File::open(path).map(|file| file.take(USERS_BYTES));
+    match file.and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => text,
+        Err(_) => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +261,25 @@ mod tests {
         assert_eq!(gate.judge(9, 9), Access::Refused("uid 9".into()));
         let gate = Gate { own: 0, ..Gate::new("none", root.path()) };
         assert_eq!(gate.judge(1001, 1001), Access::Refused("ann".into()));
+    }
+
+    #[tokio::test]
+    async fn on_a_disk_that_hangs_root_is_let_in_by_the_name_of_before() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let passwd = root.path().join("etc/passwd");
+        let own = nix::unistd::geteuid();
+        let line = format!("ann:x:{own}:1::/:/bin/sh\n");
+        fs::write(&passwd, line).unwrap();
+        let gate = Gate::new("sre", root.path());
+        fs::remove_file(&passwd).unwrap();
+        // Opening it waits until somebody writes.
+        nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (stream, _peer) = tokio::net::UnixStream::pair().unwrap();
+        let full = Access::Full("ann".into());
+        assert_eq!(gate.admit(&stream).await, full);
+        assert_eq!(gate.admit(&stream).await, full);
+        drop(fs::write(&passwd, "bob:x:1:1::/:/bin/sh\n"));
     }
 
     #[test]

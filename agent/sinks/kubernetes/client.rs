@@ -15,6 +15,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 pub use super::access::Access;
 use super::answer::{chain, date, read, refusal};
@@ -23,12 +24,17 @@ use super::cluster::{
 };
 use super::daemonsets::{DaemonSet, DaemonSets};
 use super::stream::Watch;
+use crate::sinks::apart::Apart;
 use crate::sinks::counts::Counts;
 
 /// How long a request may take. An API server gives up on its own side after
 /// 60 s (`--request-timeout`); ours are small, and a decision older than this
 /// is better made anew.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the files may take that say how to get there; a program among
+/// them that tells the token (`exec`), too.
+const READING: Duration = Duration::from_secs(8);
 
 /// Nodes asked for at once, as kubectl does.
 const PAGE: usize = 500;
@@ -75,6 +81,8 @@ pub struct Client {
     /// Made at the first request, and anew after a failure to connect or to
     /// be known: files that it was made from may have been rotated.
     open: Mutex<Option<kube::Client>>,
+    /// Where those files are read.
+    reading: Apart,
     counts: Arc<Counts>,
 }
 
@@ -134,7 +142,8 @@ impl Client {
                 ));
             }
         }
-        Ok(Client { access, names, open: Mutex::default(), counts })
+        let (open, reading) = Default::default();
+        Ok(Client { access, names, open, reading, counts })
     }
 
     /// The own Node's name.
@@ -315,10 +324,18 @@ impl Client {
                 return Ok(client.clone());
             }
         }
-        let failed = ApiError::Unreachable;
-        let config = self.access.configure().await.map_err(failed)?;
-        let client = kube::Client::try_from(config)
-            .map_err(|error| failed(chain(&error)))?;
+        let (access, runtime) = (self.access.clone(), Handle::current());
+        let make = move || {
+            runtime.block_on(async {
+                let config = access.configure().await?;
+                kube::Client::try_from(config).map_err(|error| chain(&error))
+            })
+        };
+        let made = self.reading.ask(READING, make).await;
+        let made = made.unwrap_or_else(|| {
+            Err(format!("reading {} takes too long", self.access))
+        });
+        let client = made.map_err(ApiError::Unreachable)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(open.insert(client).clone())
     }
@@ -435,6 +452,23 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_kubeconfig_on_a_disk_that_hangs_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        // Opening it waits until somebody writes.
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let name = || "n".to_owned();
+        let names = Names { node: name(), namespace: name(), lease: name() };
+        let access = Access::Kubeconfig(path.clone());
+        let client = Client::new(access, names, Arc::default()).unwrap();
+        let find = client.find_node();
+        let soon = Duration::from_millis(50);
+        let waited = tokio::time::timeout(soon, find).await;
+        std::fs::write(&path, "{}").unwrap();
+        assert!(waited.is_err(), "{waited:?}");
+    }
 
     #[test]
     fn a_name_that_could_lead_elsewhere_is_refused() {
