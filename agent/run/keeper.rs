@@ -251,6 +251,9 @@ impl Keeper {
             Message::Patterns(set) => self.take_patterns(now, set),
             Message::Command(command, reply) => {
                 let answer = self.obey(now, command);
+                // First, so that the store never holds that an order was
+                // carried out without what it did.
+                self.hand_over();
                 // Who asked may have gone; it is done all the same.
                 let _ = reply.send(answer);
             }

@@ -5,8 +5,8 @@
 //! ledger knows it asks over the queue, with a limit on the wait, so that a
 //! ledger that stands still shows as an error and not as silence.
 //!
-//! Invariant: nothing that arrives over TCP changes anything, and nothing is
-//! read from a disk on this thread once it serves.
+//! Invariant: nothing that arrives over TCP changes anything, and no answer
+//! reads a file on this thread.
 
 mod answer;
 mod connection;

@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 use super::kube::on_each_server;
 use super::quarantine::budget;
 use super::race::{client, want};
+use super::world::Nowhere;
 
 /// Nodes, each with an agent, an editor of taints and one who cordons.
 const NODES: usize = 6;
@@ -37,7 +38,7 @@ async fn agent(client: Client, i: usize, marked: Rc<Cell<u32>>) {
         let asked = want(i);
         let asked = Some(&asked).filter(|_| wanted && !over);
         let turn =
-            driver.turn(&client, None, asked, clock::now(), &mut |_| {}).await;
+            driver.turn(&client, None, asked, clock::now(), &Nowhere).await;
         let done = match (&turn.standing, asked.is_some()) {
             (Standing::Quarantined(_), true) => {
                 marked.set(marked.get() + 1);

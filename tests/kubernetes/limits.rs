@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::kube::{Cluster, on_each_server};
 use super::quarantine::budget;
 use super::race::{client, want};
+use super::world::Nowhere;
 
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/default/leases/faultline-budget";
@@ -58,7 +59,7 @@ fn fails(c: &Cluster, i: usize, pattern: &str, severity: Severity) -> String {
     for _ in 0..200 {
         let again = runtime.block_on(async {
             let now = clock::now();
-            driver.turn(&client, None, Some(&want), now, &mut |_| {}).await
+            driver.turn(&client, None, Some(&want), now, &Nowhere).await
         });
         let again = again.again;
         let now = c.get(&format!("/api/v1/nodes/{node}"));

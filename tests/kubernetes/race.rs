@@ -17,6 +17,7 @@ use tokio::task::LocalSet;
 
 use super::kube::{Cluster, on_each_server};
 use super::quarantine::budget;
+use super::world::Nowhere;
 
 /// So many fail at once, and so many may be out.
 const NODES: usize = 200;
@@ -50,7 +51,7 @@ async fn agent(client: Client, i: usize) {
     let want = want(i);
     loop {
         let turn = driver
-            .turn(&client, None, Some(&want), clock::now(), &mut |_| {})
+            .turn(&client, None, Some(&want), clock::now(), &Nowhere)
             .await;
         tokio::time::sleep(turn.again.unwrap_or(Duration::MAX)).await;
     }

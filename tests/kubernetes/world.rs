@@ -4,11 +4,22 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use faultline::sinks::kubernetes::quarantine::{Keep, Memory};
+
 use super::kube::Cluster;
 use super::support::Agent;
 
 /// The Node's name; `support` configures it.
 pub const NODE: &str = "testnode";
+
+/// Keeps no memory.
+pub struct Nowhere;
+
+impl Keep for Nowhere {
+    fn keep(&self, _: &Memory) {}
+
+    async fn settle(&self) {}
+}
 
 /// The node.
 pub struct World {

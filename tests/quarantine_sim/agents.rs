@@ -9,10 +9,11 @@ use faultline::sinks::kubernetes::budget::register;
 use faultline::sinks::kubernetes::cluster::Node;
 use faultline::sinks::kubernetes::quarantine::driver::Driver;
 use faultline::sinks::kubernetes::quarantine::mark::Mark;
-use faultline::sinks::kubernetes::quarantine::{Memory, Rules, Want};
+use faultline::sinks::kubernetes::quarantine::{Rules, Want};
 use faultline::time::{Now, Timestamp, Uptime};
 use serde_json::json;
 
+use super::disk::Disk;
 use super::virtual_time::{Dice, Signal, Sim, first};
 use super::wire::{Broken, Chaos, EPOCH, Traffic, Wire};
 use super::world::World;
@@ -220,13 +221,14 @@ fn start(wire: Wire, story: Story) {
         });
     }
     wire.sim.clone().spawn(async move {
-        let saved = Rc::new(RefCell::new(Memory::default()));
+        let disk = Disk::new(&wire.sim, story.broken == Broken::Unsettled);
         for life in 0.. {
-            let memory = saved.borrow().clone();
+            let memory = disk.loaded();
             let driver = Driver::new(Rules::default(), memory, seed + life);
             let crash = wire.crash.clone();
-            let live = live(&wire, driver, &faults, skew, &saved);
+            let live = live(&wire, driver, &faults, skew, &disk);
             first(live, crash.wait(&wire.sim, None)).await;
+            disk.crash();
             wire.sim.sleep(Duration::from_secs(5)).await;
         }
     });
@@ -237,7 +239,7 @@ async fn live(
     mut driver: Driver,
     faults: &RefCell<Option<Want>>,
     skew: i64,
-    saved: &RefCell<Memory>,
+    disk: &Disk,
 ) {
     let mut seen = None;
     loop {
@@ -250,12 +252,18 @@ async fn live(
         let lags = wire.dice.borrow_mut().falls(100_000);
         let late = seen.take().filter(|_| lags);
         let shown = Some(late.unwrap_or_else(|| fresh.clone()));
-        seen = Some(fresh);
-        let mut save = |memory: &Memory| *saved.borrow_mut() = memory.clone();
-        let turn =
-            driver.turn(wire, shown, want.as_ref(), now, &mut save).await;
+        let turn = driver.turn(wire, shown, want.as_ref(), now, disk).await;
+        // But nobody goes back behind what it has read or written itself.
+        seen = turn.node.filter(|node| is_newer(node, &fresh)).or(Some(fresh));
         wire.changed[wire.node].wait(&wire.sim, turn.again).await;
     }
+}
+
+fn is_newer(node: &Node, than: &Node) -> bool {
+    let version = |node: &Node| -> u64 {
+        node.metadata.resource_version.parse().unwrap()
+    };
+    version(node) > version(than)
 }
 
 /// Kubelets and other controllers: they touch Nodes, and edit the taints.

@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod agents;
+mod disk;
 mod virtual_time;
 mod wire;
 mod world;
@@ -77,6 +78,33 @@ fn nodes_that_come_and_go_and_people_who_cordon_make_no_room() {
     assert!(play.most_ours() > 2, "{}", play.most_ours());
 }
 
+/// Nodes that people cordon and uncordon, so that marks which took no room
+/// have to go, and agents that die often.
+fn given_up() -> Story {
+    let limits = "cluster: { nodes: 4 }\ncorrelation: { off: true }";
+    let chaos = Chaos { crash: 60_000, ..ROUGH };
+    let touched = Duration::from_secs(60);
+    Story { limits, chaos, touched, churn: true, failing: 60, ..story(120) }
+}
+
+#[test]
+fn an_agent_that_dies_after_its_own_release_knows_it_for_its_own() {
+    let play = Play::act(given_up());
+    play.print("120 agents, marks given up");
+    play.assert_safe();
+    play.assert_left_nothing();
+}
+
+#[test]
+fn a_release_that_the_store_does_not_hold_is_taken_for_anothers() {
+    let broken = Story { broken: Broken::Unsettled, ..given_up() };
+    let violations = Play::act(broken).violations();
+    let own = violations.iter().filter(|v| v.contains("took itself"));
+    let own = own.count();
+    println!("{own} releases taken for another's");
+    assert!(own > 0, "{violations:?}");
+}
+
 #[test]
 fn the_last_node_of_a_pool_that_takes_work_stays() {
     let limits = "
@@ -129,8 +157,12 @@ fn a_grant_that_ends_by_the_clock_breaks_the_budget_and_is_noticed() {
 
 #[test]
 fn a_lease_without_versions_breaks_the_budget_and_is_noticed() {
-    let broken = Story { compares: false, ..storm() };
-    assert!(!Play::act(broken).violations().is_empty());
+    // A lost entry does harm only if its patch is late as well.
+    let broken = |seed| {
+        let broken = Story { seed, compares: false, ..storm() };
+        !Play::act(broken).violations().is_empty()
+    };
+    assert!((1..10).any(broken));
 }
 
 #[test]

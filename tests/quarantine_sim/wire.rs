@@ -41,6 +41,8 @@ pub enum Broken {
     Nothing,
     /// The patch carries no version.
     NoFence,
+    /// Nobody waits until the store holds what a patch depends on.
+    Unsettled,
     /// A grant is forgotten a minute after it was made.
     GrantsExpire,
 }

@@ -11,6 +11,7 @@ use faultline::sinks::kubernetes::budget::reason::Place;
 use faultline::sinks::kubernetes::cluster::{
     ApiError, Lease, Node, QUARANTINE, RETIRED, Row,
 };
+use faultline::sinks::kubernetes::quarantine::OVERRIDDEN;
 use faultline::sinks::kubernetes::quarantine::mark::Mark;
 use serde_json::{Value, json};
 
@@ -142,6 +143,11 @@ impl World {
         let new = self.nodes[at].clone();
         if foreign(&old) != foreign(&new) {
             self.violations.push(format!("{at}: lost another's taint"));
+        }
+        let overridden = |node: &Node| node.annotation(OVERRIDDEN).is_some();
+        if !overridden(&old) && overridden(&new) {
+            // Nobody in a simulation takes a mark off.
+            self.violations.push(format!("{at}: took itself for another"));
         }
         if self.churn {
             self.check_ours(at);

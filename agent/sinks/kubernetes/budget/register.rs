@@ -193,12 +193,7 @@ impl Entry {
 
     /// One line for people: what, and why.
     pub fn words(&self) -> String {
-        let severity = match self.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-            Severity::Fatal => "fatal",
-        };
+        let severity = self.severity.word();
         let mut text = format!("{severity} {}", self.pattern);
         if !self.faults.is_empty() {
             let _ = write!(text, " ({})", self.faults.join(", "));

@@ -247,9 +247,11 @@ impl Case<'_> {
         }
     }
 
-    /// Somebody else took off what the mark says was done.
+    /// Somebody else took off what the mark says was done. That it was ours
+    /// is remembered until the Node itself says so.
     fn taken_off(self, mark: Option<Mark>, want: Option<&Want>) -> Action {
-        self.memory.marked_at = None;
+        let version = &self.node.metadata.resource_version;
+        self.memory.marked_at.get_or_insert_with(|| version.clone());
         self.memory.beside = None;
         self.memory.releasing = None;
         self.memory.well_since = None;
@@ -267,7 +269,8 @@ impl Case<'_> {
 
     /// No mark of ours is there.
     fn unmarked(self, want: Option<&Want>) -> Action {
-        if let Some(at) = &self.memory.marked_at {
+        let noted = self.node.annotation(OVERRIDDEN).is_some();
+        if let Some(at) = self.memory.marked_at.as_ref().filter(|_| !noted) {
             let own = self.memory.releasing.as_ref() == Some(at);
             if own {
                 self.memory.released = Some(self.now.boot);
@@ -280,8 +283,8 @@ impl Case<'_> {
             } else if !own && want.is_some() {
                 return self.taken_off(None, want);
             }
-            self.memory.marked_at = None;
         }
+        self.memory.marked_at = None;
         self.memory.beside = None;
         self.memory.releasing = None;
         self.memory.well_since = None;

@@ -8,55 +8,51 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::budget::consider::{Ask, Denial};
 use super::super::budget::reason::Reason;
-use super::super::budget::register::key;
-use super::super::budget::tidy::{Tidy, tidy};
 use super::super::cluster::{ApiError, Cluster, Node};
 use super::decide::{Action, decide, ignored};
 use super::leave::{Leave, leave};
 use super::mark::{Mark, unmark};
+use super::own_entry::Look;
 use super::pauses::Pauses;
-use super::{Memory, Order, Rules, Standing, Told, Want, Why};
-use crate::time::{Now, Timestamp, Uptime};
+use super::{Keep, Memory, Order, Rules, Standing, Told, Want, Why};
+use crate::patterns::set::Quarantine;
+use crate::time::{Now, Timestamp};
 
 /// Steps of one turn; each is a write that succeeded or a conflict. Others
 /// that edit the Node all the time must not keep a turn going for ever.
 const STEPS_MAX: u32 = 8;
-
-/// How soon the own entry of the register is looked at again after a lost
-/// race; nothing waits for it.
-const TIDY_PAUSE: Duration = Duration::from_secs(20);
-
-/// About how long after the start the own entry is looked at: two GETs for
-/// each agent, and a new release starts ten thousand of them.
-const LOOK_ONCE: Duration = Duration::from_secs(300);
 
 /// One node's quarantine.
 #[derive(Debug)]
 pub struct Driver {
     rules: Rules,
     memory: Memory,
-    pauses: Pauses,
+    /// The memory as it was last handed over to be kept.
+    kept: Memory,
+    pub(super) pauses: Pauses,
     /// Whether the last grant is known to have come to nothing.
     unused: bool,
     /// When the own entry of the register is to be looked at.
-    look: Look,
+    pub(super) look: Look,
     /// What denials and refusals people were told of.
     told: Vec<String>,
     /// Whether people were told that eviction is denied.
     told_evict: bool,
 }
 
-/// When the own entry of the register is to be looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// Once, some time after the start: an earlier life may have left it.
-    Once,
-    /// Then.
-    At(Uptime),
-    /// There is nothing to see.
-    Never,
+/// A patch that is about to be sent.
+struct Step {
+    body: Value,
+    /// What has happened when it is done.
+    told: Option<Told>,
+    /// Whether it is a release.
+    release: bool,
+    /// Whether a grant was entered for it alone.
+    grant: bool,
 }
 
 /// What a turn came to.
@@ -81,6 +77,7 @@ impl Driver {
     pub fn new(rules: Rules, memory: Memory, seed: u64) -> Driver {
         Driver {
             rules,
+            kept: memory.clone(),
             memory,
             pauses: Pauses::new(seed),
             unused: false,
@@ -107,20 +104,28 @@ impl Driver {
     /// names what a lost state left.
     pub fn answered(&mut self, order: &Order, settles: bool) {
         self.memory.answered = Some(order.text.clone());
+        self.memory.obeying = None;
         self.memory.orphaned &= !settles;
+    }
+
+    /// A person's order is about to be carried out; whether that was begun
+    /// before, perhaps in an earlier life of this agent.
+    pub fn begins(&mut self, order: &Order) -> bool {
+        let text = Some(order.text.clone());
+        std::mem::replace(&mut self.memory.obeying, text.clone()) == text
     }
 
     /// Takes a turn: brings the Node to what the faults ask for, as far as
     /// it is allowed. `seen` is the Node from the watch, if it is fresh.
     /// Must not be called before the stored faults are known: no fault
-    /// looks like all faults being over. `save` keeps the memory.
-    pub async fn turn<C: Cluster>(
+    /// looks like all faults being over.
+    pub async fn turn<C: Cluster, K: Keep>(
         &mut self,
         cluster: &C,
         seen: Option<Node>,
         want: Option<&Want>,
         now: Now,
-        save: &mut impl FnMut(&Memory),
+        keep: &K,
     ) -> Turn {
         let mut turn = Turn::default();
         let mut next = seen;
@@ -133,20 +138,12 @@ impl Driver {
                     Err(error) => return self.failed(turn, error),
                 },
             };
-            let before = self.memory.clone();
-            let action = decide(&node, want, &mut self.memory, now, &rules);
-            if self.memory != before {
-                save(&self.memory);
-            }
-            if self.memory.ignored != before.ignored {
-                let text = self.memory.ignored.clone();
-                let until = ignored(&node, now.wall).flatten();
-                turn.told
-                    .extend(text.map(|text| Told::Ignored { until, text }));
-            }
-            turn.node = Some(node.clone());
-            let (body, told, release) = match action {
-                Action::Patch { body, told, release } => (body, told, release),
+            let action = self.decide(&mut turn, &node, want, now, &rules);
+            self.keep(keep);
+            let step = match action {
+                Action::Patch { body, told, release } => {
+                    Step { body, told, release, grant: false }
+                }
                 Action::Obey(order) => {
                     turn.order = Some(order);
                     return turn;
@@ -161,20 +158,11 @@ impl Driver {
                     let ask = ask(&node, want, &mark, free, self.unused);
                     match leave(cluster, &ask).await {
                         Leave::Given => {
-                            self.unused = false;
-                            self.told_evict = false;
-                            let told = quarantined(&mark, old.as_ref());
-                            let body = mark.patch(&node, old.as_ref());
-                            (body, Some(told), false)
+                            self.given(&node, &mark, old.as_ref(), free)
                         }
                         Leave::Stale => continue,
                         Leave::Denied(..) if is_given_up(&old, free) => {
-                            // So that it is known as ours when it is gone.
-                            let version = &node.metadata.resource_version;
-                            self.memory.releasing = Some(version.clone());
-                            save(&self.memory);
-                            let body = unmark(&node, old.as_ref(), None);
-                            (body, Some(Told::Released(Why::NoRoom)), true)
+                            self.give_up(&node, old.as_ref())
                         }
                         Leave::Denied(denial, _) if old.is_some() => {
                             // But what is there is kept right.
@@ -187,22 +175,120 @@ impl Driver {
                     }
                 }
             };
-            match cluster.patch_node(&body).await {
-                Ok(written) => {
-                    self.succeeded();
-                    turn.told.extend(told);
-                    next = Some(written.value);
-                    if release {
-                        self.look = Look::At(now.boot);
-                    }
-                }
-                // The version is past: what this grant was for can't be.
-                Err(ApiError::Conflict) => self.unused = true,
+            match self.write(cluster, &mut turn, step, now, keep).await {
+                Ok(read) => next = read,
                 Err(error) => return self.failed(turn, error),
             }
         }
         turn.again = Some(self.pauses.race());
         turn
+    }
+
+    /// Has the memory kept, where it is another than before.
+    fn keep<K: Keep>(&mut self, keep: &K) {
+        if self.memory != self.kept {
+            keep.keep(&self.memory);
+            self.kept.clone_from(&self.memory);
+        }
+    }
+
+    /// Decides, and notes what people should know of the decision.
+    fn decide(
+        &mut self,
+        turn: &mut Turn,
+        node: &Node,
+        want: Option<&Want>,
+        now: Now,
+        rules: &Rules,
+    ) -> Action {
+        let before = self.memory.ignored.clone();
+        let marked = self.memory.marked_at.is_some();
+        let action = decide(node, want, &mut self.memory, now, rules);
+        if self.memory.ignored != before {
+            let text = self.memory.ignored.clone();
+            let until = ignored(node, now.wall).flatten();
+            turn.told.extend(text.map(|text| Told::Ignored { until, text }));
+        }
+        if let Action::Rest { standing: Standing::Overridden(until), .. } =
+            &action
+            && marked
+        {
+            // An earlier life wrote the note, and ended before it could tell.
+            turn.told.push(Told::Overridden(*until));
+        }
+        turn.node = Some(node.clone());
+        action
+    }
+
+    /// Leave was given: the mark is written.
+    fn given(
+        &mut self,
+        node: &Node,
+        mark: &Mark,
+        old: Option<&Mark>,
+        free: bool,
+    ) -> Step {
+        // What is free needs no grant, unless it evicts.
+        let grant = !free || mark.how == Quarantine::Evict;
+        self.unused &= !grant;
+        self.told_evict = false;
+        Step {
+            body: mark.patch(node, old),
+            told: Some(quarantined(mark, old)),
+            release: false,
+            grant,
+        }
+    }
+
+    /// A mark that took no room goes, since there is none now.
+    fn give_up(&mut self, node: &Node, old: Option<&Mark>) -> Step {
+        // So that it is known as ours when it is gone.
+        let version = &node.metadata.resource_version;
+        self.memory.releasing = Some(version.clone());
+        Step {
+            body: unmark(node, old, None),
+            told: Some(Told::Released(Why::NoRoom)),
+            release: true,
+            grant: false,
+        }
+    }
+
+    /// Sends a patch; the Node as written, or `None` if it has changed since
+    /// it was read.
+    async fn write<C: Cluster, K: Keep>(
+        &mut self,
+        cluster: &C,
+        turn: &mut Turn,
+        step: Step,
+        now: Now,
+        keep: &K,
+    ) -> Result<Option<Node>, ApiError> {
+        self.keep(keep);
+        if step.release && step.told.is_some() {
+            // An agent that ends after the patch and does not know of it
+            // takes its own release for somebody else's and respects it, or
+            // tells nobody of the one that was somebody else's.
+            keep.settle().await;
+        }
+        match cluster.patch_node(&step.body).await {
+            Ok(written) => {
+                self.succeeded();
+                if matches!(step.told, Some(Told::Overridden(_))) {
+                    self.memory.marked_at = None;
+                }
+                turn.told.extend(step.told);
+                if step.release {
+                    self.look = Look::At(now.boot);
+                }
+                Ok(Some(written.value))
+            }
+            Err(ApiError::Conflict) => {
+                // The version is past: what this grant was for can't be.
+                self.unused |= step.grant;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// More than what is there was denied.
@@ -246,87 +332,7 @@ impl Driver {
         turn
     }
 
-    /// Nothing to do on the Node; but perhaps on the own entry of the
-    /// register.
-    async fn rest<C: Cluster>(
-        &mut self,
-        cluster: &C,
-        mut turn: Turn,
-        standing: Standing,
-        now: Now,
-    ) -> Turn {
-        self.succeeded();
-        let marked = matches!(
-            standing,
-            Standing::Quarantined(_)
-                | Standing::Releasing
-                | Standing::Held
-                | Standing::Orphaned
-        );
-        turn.standing = standing;
-        if marked {
-            return turn;
-        }
-        let due = match self.look {
-            Look::Never => return turn,
-            Look::At(due) => due,
-            Look::Once => {
-                let due = now.boot.plus(self.pauses.spread(LOOK_ONCE));
-                self.look = Look::At(due);
-                due
-            }
-        };
-        let mut wait = due.since(now.boot);
-        if wait.is_zero() {
-            match self.tidy(cluster).await {
-                None => {
-                    self.look = Look::Never;
-                    return turn;
-                }
-                Some(pause) => {
-                    wait = pause;
-                    self.look = Look::At(now.boot.plus(pause));
-                }
-            }
-        }
-        turn.again = sooner(turn.again, Some(wait));
-        turn
-    }
-
-    /// Brings the own entry up to date; when to look again, if ever.
-    async fn tidy<C: Cluster>(&mut self, cluster: &C) -> Option<Duration> {
-        let later = |driver: &mut Driver| {
-            Some(TIDY_PAUSE + driver.pauses.spread(TIDY_PAUSE))
-        };
-        let lease = match cluster.lease().await {
-            Ok(lease) => lease,
-            // What may not be read can't be put right either.
-            Err(ApiError::NotFound | ApiError::Denied(_)) => return None,
-            Err(error) => return Some(self.pauses.failed(&error)),
-        };
-        // After the Lease, so that it is read at its grant's version or a
-        // later one.
-        let Ok(node) = cluster.own_node().await else { return later(self) };
-        let row = node.value.row(None);
-        let now = lease.date;
-        let written = match tidy(&lease, &row) {
-            Tidy::Keep(until) => {
-                let wait = until?.since(now);
-                return Some(wait + self.pauses.spread(TIDY_PAUSE));
-            }
-            Tidy::Remove => None,
-            Tidy::Write(entry) => Some(entry.text()),
-        };
-        let mut lease = lease.value;
-        let again = written.is_some();
-        lease.annotate(&key(&row.name), written);
-        match cluster.put_lease(&lease).await {
-            Ok(_) if !again => None,
-            _ => later(self),
-        }
-    }
-
-    fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         self.pauses.reset();
         self.told.clear();
     }
@@ -343,7 +349,10 @@ impl Driver {
     }
 }
 
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+pub(super) fn sooner(
+    one: Option<Duration>,
+    other: Option<Duration>,
+) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
@@ -380,3 +389,7 @@ fn quarantined(mark: &Mark, old: Option<&Mark>) -> Told {
         Some(_) => Told::Changed { how, words },
     }
 }
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

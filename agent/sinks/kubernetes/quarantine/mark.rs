@@ -108,8 +108,8 @@ impl Mark {
             && node.annotation(QUARANTINE) == Some(&self.text())
     }
 
-    /// The patch that writes this mark on a Node, `now` having been read
-    /// there `instead` of another.
+    /// The patch that writes this mark on a Node, `instead` of the one that
+    /// stands there.
     pub fn patch(&self, node: &Node, instead: Option<&Mark>) -> Value {
         let mut patch = Patch::of(node);
         patch.label(QUARANTINE, Some(self.how.word()));

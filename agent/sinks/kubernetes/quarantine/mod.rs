@@ -9,11 +9,14 @@ pub mod decide;
 pub mod driver;
 mod leave;
 pub mod mark;
+mod own_entry;
 mod pauses;
 pub mod task;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +24,7 @@ use serde_json::Value;
 
 use super::budget::reason::Reason;
 use crate::ledger::desired::Desired;
-use crate::ledger::fault::Fault;
+use crate::ledger::fault::{Fault, FaultKey};
 use crate::patterns::set::{Quarantine, Severity};
 use crate::time::{Timestamp, Uptime};
 
@@ -99,7 +102,7 @@ pub struct Want {
 }
 
 impl Want {
-    /// What the faults ask for; `find` knows a fault by its key.
+    /// What the faults ask for.
     pub fn of<'a>(
         desired: &Desired,
         faults: impl Iterator<Item = &'a Fault>,
@@ -107,12 +110,11 @@ impl Want {
         if desired.quarantine == Quarantine::None {
             return None;
         }
-        let all: Vec<&Fault> = faults.collect();
-        let asking: Vec<&Fault> = desired
-            .because
-            .iter()
-            .filter_map(|key| all.iter().find(|f| f.key == *key).copied())
-            .collect();
+        let all: BTreeMap<&FaultKey, &Fault> =
+            faults.map(|fault| (&fault.key, fault)).collect();
+        let asking = desired.because.iter();
+        let asking: Vec<&Fault> =
+            asking.filter_map(|key| all.get(key).copied()).collect();
         let worst = asking.first()?;
         let fatal = asking.iter().filter(|f| f.severity == Severity::Fatal);
         Some(Want {
@@ -151,6 +153,8 @@ pub struct Memory {
     pub orphaned: bool,
     /// The `clear` annotation that was carried out, until it is gone.
     pub answered: Option<String>,
+    /// The `clear` annotation that is being carried out.
+    pub obeying: Option<String>,
     /// The `ignore` annotation that held a quarantine back, once people were
     /// told of it.
     pub ignored: Option<String>,
@@ -164,6 +168,17 @@ pub struct Memory {
     /// Since when all faults are over; begins anew after a restart.
     #[serde(skip)]
     pub well_since: Option<Uptime>,
+}
+
+/// Where the memory outlives the process: the store, and in simulations
+/// something that loses what it did not have time for.
+pub trait Keep {
+    /// Takes the memory, to be durable some time later.
+    fn keep(&self, memory: &Memory);
+
+    /// Waits until what was taken is durable; not for long, since a node
+    /// whose disk is dead has to be marked as well.
+    fn settle(&self) -> impl Future<Output = ()>;
 }
 
 /// What a person asked for through an annotation.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::driver::{Driver, Turn};
 use super::mark::Mark;
-use super::{Memory, Order, Rules, Standing, Told, Want};
+use super::{Keep, Memory, Order, Rules, Standing, Told, Want};
 use crate::clock;
 use crate::hash::fnv1a;
 use crate::ledger::Command;
@@ -45,6 +45,22 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who asks, as the history says it: the annotation does not tell more.
 const BY_ANNOTATION: &str = "the Node's annotation";
+
+/// How long a write on the Node waits for what the store has to know first.
+const DISK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The memory in the store.
+struct Stored<'a>(&'a Record);
+
+impl Keep for Stored<'_> {
+    fn keep(&self, memory: &Memory) {
+        self.0.keep(KEY, memory);
+    }
+
+    async fn settle(&self) {
+        self.0.settle(DISK_PATIENCE).await;
+    }
+}
 
 /// The task.
 #[derive(Debug)]
@@ -194,8 +210,8 @@ impl Task<'_> {
         let now = clock::now();
         let want = notice.want.as_ref();
         let seen = node.map(|node| (*node).clone());
-        let mut save = |memory: &Memory| self.record.keep(KEY, memory);
-        let turn = driver.turn(self.client, seen, want, now, &mut save).await;
+        let stored = Stored(self.record);
+        let turn = driver.turn(self.client, seen, want, now, &stored).await;
         self.tell(&turn, want, now);
         let mark = turn.node.as_ref().and_then(Mark::read);
         if let Some(node) = turn.node {
@@ -263,10 +279,17 @@ impl Task<'_> {
             true => "no reason was given".to_owned(),
             false => order.reason.clone(),
         };
+        let stored = Stored(self.record);
+        let again = driver.begins(order);
+        stored.keep(driver.memory());
+        stored.settle().await;
         let (mut said, mut good) = (Vec::new(), true);
         for fault in meant(notice, &order.what) {
+            let gone = again && !holds(notice, &fault);
             match self.clear(fault, &why).await {
                 Some(Ok(done)) => said.push(done),
+                // The agent ended when it had cleared it.
+                Some(Err(_)) if gone => {}
                 Some(Err(refused)) => {
                     said.push(refused);
                     good = false;
@@ -284,7 +307,8 @@ impl Task<'_> {
         }
         let text = said.join("; ");
         driver.answered(order, settles);
-        self.record.keep(KEY, driver.memory());
+        stored.keep(driver.memory());
+        stored.settle().await;
         let note = format!("clear {:?}: {text}", order.what);
         tracing::info!("{note}");
         let action = if good { "Cleared" } else { "NotCleared" };
@@ -307,6 +331,16 @@ fn meant(notice: &Notice, what: &str) -> Vec<String> {
         return vec![what.to_owned()];
     }
     named
+}
+
+/// Whether a fault holds that is called so.
+fn holds(notice: &Notice, what: &str) -> bool {
+    notice.faults.iter().any(|f| {
+        f.id == what
+            || *f.pattern == *what
+            || f.part == what
+            || what.strip_prefix(&*f.pattern).map(str::trim) == Some(&f.part)
+    })
 }
 
 /// What is told of it.

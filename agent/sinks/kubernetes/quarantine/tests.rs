@@ -14,11 +14,11 @@ use crate::time::{Now, Timestamp, Uptime};
 
 const WALL: Timestamp = Timestamp(1_795_341_600_000_000);
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     Now { wall: WALL, boot: Uptime(0) }.plus(Duration::from_secs(seconds))
 }
 
-fn want(how: Quarantine) -> Want {
+pub(super) fn want(how: Quarantine) -> Want {
     Want {
         how,
         component: "memory".into(),
@@ -473,4 +473,28 @@ fn a_taint_written_back_by_an_older_list_goes_again() {
     t.touch();
     assert_eq!(t.settle(None, at(700)).0, Standing::Free);
     assert_eq!(t.our_taints(), 1);
+}
+
+#[test]
+fn a_mark_that_somebody_wiped_is_known_until_the_node_says_so() {
+    let mut t = Test::new();
+    let want = want(Quarantine::Taint);
+    t.settle(Some(&want), at(0));
+    t.node.spec.taints.clear();
+    t.node.metadata.annotations.clear();
+    t.node.metadata.labels.clear();
+    t.touch();
+    // The note conflicts, or the agent ends before it is written.
+    for _ in 0..3 {
+        let action = t.decide(Some(&want), at(1));
+        let told = match action {
+            Action::Patch { told, .. } => told,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(told, Some(Told::Overridden(_))), "{told:?}");
+        t.touch();
+    }
+    let (standing, _) = t.settle(Some(&want), at(2));
+    assert!(matches!(standing, Standing::Overridden(_)), "{standing:?}");
+    assert_eq!(t.memory.marked_at, None);
 }
