@@ -35,7 +35,11 @@ impl Presences {
         self.0.retain(|key, _| views.iter().any(|v| v.sensor.key == *key));
         for View { sensor, reading, .. } in views {
             let Ok(reading) = reading else { continue };
-            let Some(is) = sensor.presence(reading) else { continue };
+            let Some(is) = sensor.presence(reading) else {
+                // What it told was another sensor's of its number.
+                self.0.remove(&sensor.key);
+                continue;
+            };
             let part = sensor.part();
             if !PULLED.iter().any(|kind| part.starts_with(kind)) {
                 continue;
@@ -103,5 +107,21 @@ mod tests {
         assert_eq!(watch(&[view(1, Ok(0))]), Some(false));
         assert_eq!(watch(&[view(1, Ok(0)), view(2, Ok(1))]), Some(true));
         assert_eq!(watch(&[]), None);
+    }
+
+    #[test]
+    fn a_sensor_that_became_another_tells_nothing_of_what_it_was() {
+        let mut presences = Presences::default();
+        presences.watch(&[view(1, Ok(0))], |part| part);
+        assert_eq!(is_there(&presences), Some(false));
+        let mut other = view(1, Ok(0));
+        let sensor = Sensor {
+            kind: kinds::TEMPERATURE,
+            reading_type: 0x01,
+            ..(*other.sensor).clone()
+        };
+        other.sensor = Arc::new(sensor);
+        presences.watch(&[other], |part| part);
+        assert_eq!(is_there(&presences), None);
     }
 }
