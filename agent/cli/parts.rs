@@ -292,7 +292,10 @@ fn also(part: &Part) -> String {
         .iter()
         .chain(&part.address)
         .map(PartId::name)
-        .filter(|name| *name != part.name.name())
+        // The number of a row in the firmware's tables says people nothing.
+        .filter(|name| {
+            *name != part.name.name() && !name.starts_with("smbios-0x")
+        })
         .collect();
     words.extend(names.iter().take(NAMES_SHOWN).map(|n| (*n).to_owned()));
     if names.len() > NAMES_SHOWN {
