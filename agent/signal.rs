@@ -125,6 +125,28 @@ pub struct Signal {
     pub text: String,
 }
 
+#[cfg(test)]
+impl Signal {
+    /// One error that opens, as tests need it.
+    pub fn opening(pattern: &str, part: &str, time: Timestamp) -> Signal {
+        Signal {
+            pattern: pattern.into(),
+            effect: Effect::Open,
+            part: PartId::new(part),
+            suspects: Vec::new(),
+            count: 1,
+            value: None,
+            parents: Vec::new(),
+            time,
+            approximate: false,
+            injected: false,
+            twin: None,
+            captures: BTreeMap::new(),
+            text: String::new(),
+        }
+    }
+}
+
 /// How a state source finds a pattern on a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -162,9 +162,6 @@ fn holder(dir: &Path) -> Option<u32> {
     })
 }
 
-/// The source whose position is the census.
-const INVENTORY: &str = "inventory";
-
 /// The parts that are there now, by what the agent last knew; the default
 /// where it never took a census.
 fn look(
@@ -172,7 +169,7 @@ fn look(
     positions: &BTreeMap<SourceId, Position>,
     boot: &BootId,
 ) -> anyhow::Result<Census> {
-    let Some(position) = positions.get(INVENTORY) else {
+    let Some(position) = positions.get(Source::Inventory.name()) else {
         return Ok(Census::default());
     };
     let known = serde_json::from_str(&position.0)?;
@@ -182,7 +179,7 @@ fn look(
 
 /// The census, as the ledger is told of it.
 fn seen(census: Census) -> [Input; 2] {
-    let id = SourceId::from(INVENTORY);
+    let id = SourceId::from(Source::Inventory.name());
     let events = vec![Event::Census(Arc::new(census))];
     let source = Source::Inventory;
     [
@@ -270,7 +267,7 @@ fn in_store(
         let mut census = Census::clone(ledger.census());
         census.forget(&part);
         let position = Position(serde_json::to_string(&census)?);
-        pending.positions.insert(INVENTORY.into(), position);
+        pending.positions.insert(Source::Inventory.name().into(), position);
     }
     store.put(pending);
     if !store.close(DISK_PATIENCE) {

@@ -12,7 +12,7 @@ use super::table::{Fit, Table};
 use super::{Exit, Global, escape};
 use crate::config::Config;
 use crate::parts::census::Census;
-use crate::parts::ids::PartId;
+use crate::parts::ids::{BY_HANDLE, PartId};
 use crate::parts::looker::{Looker, PATIENCE};
 use crate::parts::part::{Attachment, Part, Presence, Realm};
 use crate::parts::units::{self, Shelf};
@@ -294,7 +294,7 @@ fn also(part: &Part) -> String {
         .map(PartId::name)
         // The number of a row in the firmware's tables says people nothing.
         .filter(|name| {
-            *name != part.name.name() && !name.starts_with("smbios-0x")
+            *name != part.name.name() && !name.starts_with(BY_HANDLE)
         })
         .collect();
     words.extend(names.iter().take(NAMES_SHOWN).map(|n| (*n).to_owned()));

@@ -159,19 +159,8 @@ impl World {
 
     pub fn signal(&self, name: &str, part: &str) -> Signal {
         Signal {
-            pattern: name.into(),
-            effect: Effect::Open,
-            part: PartId::new(part),
-            suspects: Vec::new(),
-            count: 1,
-            value: None,
-            parents: Vec::new(),
-            time: self.now.wall,
-            approximate: false,
-            injected: false,
-            twin: None,
-            captures: BTreeMap::new(),
             text: format!("{name} on {part}"),
+            ..Signal::opening(name, part, self.now.wall)
         }
     }
 

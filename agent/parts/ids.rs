@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 /// The longest id kept; more is cut. Kernel names are far shorter.
 pub const PART_ID_MAX: usize = 128;
 
+/// What a memory module is called by its handle in the firmware's tables
+/// (SMBIOS), four hexadecimal digits, which records of firmware give. People
+/// are not shown it.
+pub const BY_HANDLE: &str = "smbios-0x";
+
 /// A part's id: `kind/name`.
 #[derive(
     Clone,

@@ -129,12 +129,13 @@ impl Keeper {
             }
         }
         self.ledger.restore(now, loaded.faults);
+        let shown = keys.iter().map(|key| (key, self.ledger.get(key)));
+        self.metrics.faults(shown);
         for key in keys {
             if let Some(pattern) = self.ledger.patterns().get(&key.pattern) {
                 pattern.expect();
             }
             let fault = self.ledger.get(&key);
-            self.metrics.faults([(&key, fault)]);
             // What was seen before the store came may stand there instead.
             self.pending.faults.insert(key, fault.map(|f| f.at(now.boot)));
         }

@@ -19,6 +19,7 @@ use crate::decode::cper::{
 use crate::decode::trace::ras::{Aer, AerGrade};
 use crate::kernel::KernelRecord;
 use crate::observation::{HISTORY, Observation, Source, Value};
+use crate::parts::ids::BY_HANDLE;
 use crate::patterns::matcher::{Matcher, Scratch, Taken};
 use crate::signal::Event;
 use crate::time::Timestamp;
@@ -247,7 +248,7 @@ fn memory(section: &Section, seen: Seen, take: Take<'_>) -> bool {
         (true, Some(fru)) => fru,
         (true, None) => "place not told".to_owned(),
     };
-    let handle = section.handle.map(|n| format!("smbios-0x{n:04x}"));
+    let handle = section.handle.map(|n| format!("{BY_HANDLE}{n:04x}"));
     let address = section.address.map(|a| format!("{a:x}"));
     let page = section.page().map(|page| format!("{page:x}"));
     let mut fields = vec![

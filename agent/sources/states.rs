@@ -103,25 +103,10 @@ fn reads_otherwise(told: &Signal, now: &Signal) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::Effect;
     use crate::time::Timestamp;
 
     fn reading(part: &str, truth: Truth) -> Found {
-        let signal = Signal {
-            pattern: "fs-readonly".into(),
-            effect: Effect::Open,
-            part: PartId::new(part),
-            suspects: Vec::new(),
-            count: 1,
-            value: None,
-            parents: Vec::new(),
-            time: Timestamp(0),
-            approximate: false,
-            injected: false,
-            twin: None,
-            captures: BTreeMap::new(),
-            text: String::new(),
-        };
+        let signal = Signal::opening("fs-readonly", part, Timestamp(0));
         let key = (Arc::clone(&signal.pattern), signal.part.clone());
         let states = States::from([(key, (signal, truth))]);
         Found { states, observations: 1 }

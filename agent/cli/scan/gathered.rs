@@ -109,21 +109,7 @@ mod tests {
     use crate::signal::Signal;
 
     fn a_match(part: &str, at: i64) -> Event {
-        Event::Match(Signal {
-            pattern: "bad".into(),
-            effect: Effect::Open,
-            part: PartId::new(part),
-            suspects: Vec::new(),
-            count: 1,
-            value: None,
-            parents: Vec::new(),
-            time: Timestamp(at),
-            approximate: false,
-            injected: false,
-            twin: None,
-            captures: BTreeMap::new(),
-            text: String::new(),
-        })
+        Event::Match(Signal::opening("bad", part, Timestamp(at)))
     }
 
     fn times(gathered: &Gathered, part: &str) -> Vec<i64> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::controller::Controller;
 use super::{BOARD, Labels, Look, join};
 use crate::parts::census::Reading;
-use crate::parts::ids::PartId;
+use crate::parts::ids::{BY_HANDLE, PartId};
 use crate::parts::part::{Part, Realm};
 use crate::parts::smbios::Memory;
 
@@ -104,7 +104,7 @@ fn part(look: &Look<'_>, module: &Memory, at: usize, alone: bool) -> Part {
         part.alias(PartId::new(&format!("dimm/{both}")));
     }
     if let Some(handle) = module.handle {
-        part.alias(PartId::new(&format!("dimm/smbios-0x{handle:04x}")));
+        part.alias(PartId::new(&format!("dimm/{BY_HANDLE}{handle:04x}")));
     }
     part
 }
