@@ -151,6 +151,11 @@ impl Client {
         &self.names.node
     }
 
+    /// Where files are read and written that say how to get there.
+    pub(super) fn reading(&self) -> &Apart {
+        &self.reading
+    }
+
     /// How the API server is reached.
     pub(super) fn access(&self) -> &Access {
         &self.access

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::client::{Client, PATIENCE, is_name};
 use super::pace::between;
@@ -111,7 +110,8 @@ pub async fn turn(client: &Client, now: Timestamp) -> Turn {
         Some((claims(&text(&file)?)?, file))
     };
     // A disk that hangs must not stop the network's one thread.
-    let Some((claims, file)) = apart(look).await.flatten() else {
+    let looked = client.reading().ask(PATIENCE, look).await;
+    let Some((claims, file)) = looked.flatten() else {
         return Turn::None;
     };
     let life = claims.exp.saturating_sub(claims.iat);
@@ -145,7 +145,8 @@ async fn another(
     file: PathBuf,
 ) -> Result<Timestamp, String> {
     // Whether it can be written is known before one is asked for.
-    let prepared = apart(move || prepare(&file)).await;
+    let prepare = move || prepare(&file);
+    let prepared = client.reading().ask(PATIENCE, prepare).await;
     let (mut new, from, to) = prepared.ok_or("its disk does not answer")??;
     let bound = claims.whose.node.as_ref().map(|node| {
         json!({"kind": "Node", "apiVersion": "v1",
@@ -166,7 +167,8 @@ async fn another(
         new.sync_all()?;
         std::fs::rename(from, to)
     };
-    let written = apart(write).await.ok_or("its disk does not answer")?;
+    let written = client.reading().ask(PATIENCE, write).await;
+    let written = written.ok_or("its disk does not answer")?;
     written.map_err(|error| error.to_string())?;
     Ok(seconds(given.exp))
 }
@@ -194,18 +196,6 @@ fn path(whose: &Whose) -> Option<String> {
 
 fn seconds(time: i64) -> Timestamp {
     Timestamp(time.saturating_mul(1_000_000))
-}
-
-/// Does it on a thread of its own; `None` if that takes too long.
-async fn apart<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (done, ready) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("token".into());
-    // Nobody waits any more when it took too long.
-    let spawned = thread.spawn(move || drop(done.send(work())));
-    spawned.ok()?;
-    tokio::time::timeout(PATIENCE, ready).await.ok()?.ok()
 }
 
 fn text(file: &Path) -> Option<String> {
