@@ -3,6 +3,7 @@
 //! function a function's shape.
 
 use super::{Kind, Severity};
+use crate::parts::ids::is_pci_address;
 
 /// The longest text that is kept of a line.
 const TEXT_MAX: usize = 64;
@@ -86,7 +87,10 @@ impl Section {
             "physical_address" | "physical address" => self.address = hex(),
             "error_type" | "Error Structure Type" => self.set_error(value),
             "DIMM location" => self.set_dimm(value),
-            "device_id" => self.device = function(value),
+            "device_id" => {
+                let device = is_pci_address(value).then_some(value);
+                self.device = device.map(str::to_ascii_lowercase);
+            }
             "aer_cor_status" => self.correctable = register(),
             "aer_uncor_status" => self.uncorrectable = register(),
             "Local APIC_ID" | "processor_id" => self.processor = hex(),
@@ -206,14 +210,4 @@ pub fn is_slot(fru: &str) -> bool {
     let digit = behind.bytes().any(|b| b.is_ascii_digit());
     let first = behind.chars().next();
     digit && first.is_some_and(|c| c.is_ascii_uppercase() || c.is_numeric())
-}
-
-/// `0000:3b:00.0`
-fn function(text: &str) -> Option<String> {
-    let shape = |c: char| match c {
-        c if c.is_ascii_hexdigit() => 'h',
-        c => c,
-    };
-    let shaped: String = text.chars().take(TEXT_MAX).map(shape).collect();
-    (shaped == "hhhh:hh:hh.h").then(|| text.to_ascii_lowercase())
 }
