@@ -237,10 +237,11 @@ fn in_store(
     let Command::Clear { fault, replaced, force, .. } = &command;
     let (fault, replaced) = (fault.clone(), *replaced);
     ledger.restore(now, loaded.faults);
+    let mut changes = Vec::new();
     match look(config, &loaded.positions, &boot) {
         Ok(census) => {
             for input in seen(census) {
-                ledger.step(now, input);
+                changes.extend(ledger.step(now, input));
             }
         }
         Err(why) if replaced && !force => {
@@ -253,8 +254,11 @@ fn in_store(
     }
     let found = ledger.find(&fault).ok().map(|f| f.key.clone());
     let gone = found.and_then(|key| ledger.taken_out(&key, replaced));
-    let (changes, answer) = match ledger.clear(now, command) {
-        Ok(done) => done,
+    let answer = match ledger.clear(now, command) {
+        Ok((done, answer)) => {
+            changes.extend(done);
+            answer
+        }
         Err(refusal) => return Ok(Err(refusal)),
     };
     let mut pending = Pending {

@@ -76,8 +76,8 @@ pub fn run(
     Ok(exit)
 }
 
-/// What is there now, in this boot, after what was `known`; and why what can't be read
-/// can't.
+/// What is there now, in this boot, after what was `known`; and why what
+/// can't be read can't.
 ///
 /// # Errors
 /// Looking hangs.

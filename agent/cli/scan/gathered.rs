@@ -13,8 +13,9 @@ use crate::signal::{Effect, Event, Health, SourceId};
 use crate::time::Timestamp;
 
 /// Matches of one pattern on one part that are kept: so many of the first,
-/// and as many of the last. No tolerance is larger.
-const OF_ONE_MAX: usize = 500;
+/// and as many of the last. Ten times what the largest shipped tolerance
+/// counts; that some are left out is told.
+const OF_ONE_MAX: usize = 5_000;
 
 /// Matches kept of all patterns; a node with so many sorts of trouble is
 /// beyond counting, and they must not fill the memory.
@@ -57,6 +58,7 @@ impl Gathered {
         let Some(time) = time_of(&event) else { return };
         let found = Found { time, source, event };
         let next = self.events.len();
+        let is_full = next >= EVENTS_MAX;
         if let Event::Match(signal) = &found.event {
             let sort = (
                 Arc::clone(&signal.pattern),
@@ -64,25 +66,30 @@ impl Gathered {
                 signal.value.clone(),
                 discriminant(&signal.effect),
             );
-            let kept = self.kept.entry(sort).or_default();
-            if kept.last.len() >= OF_ONE_MAX
-                && let Some(at) = kept.last.pop_front()
-            {
-                kept.last.push_back(at);
-                self.events[at] = found;
-                *self.left_out.entry(Arc::clone(id)).or_default() += 1;
-                return;
-            }
-            if next < EVENTS_MAX {
+            // Nothing is remembered of a sort that has no room.
+            let kept = match is_full {
+                false => Some(self.kept.entry(sort).or_default()),
+                true => self.kept.get_mut(&sort),
+            };
+            if let Some(kept) = kept {
+                if kept.last.len() >= OF_ONE_MAX
+                    && let Some(at) = kept.last.pop_front()
+                {
+                    kept.last.push_back(at);
+                    self.events[at] = found;
+                    *self.left_out.entry(Arc::clone(id)).or_default() += 1;
+                    return;
+                }
                 match kept.first < OF_ONE_MAX {
+                    _ if is_full => {}
                     true => kept.first += 1,
                     false => kept.last.push_back(next),
                 }
             }
         }
-        match next < EVENTS_MAX {
-            true => self.events.push(found),
-            false => _ = self.cut.insert(Arc::clone(id)),
+        match is_full {
+            false => self.events.push(found),
+            true => _ = self.cut.insert(Arc::clone(id)),
         }
     }
 
@@ -147,11 +154,12 @@ mod tests {
     fn what_has_no_room_is_told_of() {
         let mut gathered = Gathered::default();
         let id = SourceId::from("kmsg");
-        for n in 0..=EVENTS_MAX {
+        for n in 0..2 * EVENTS_MAX {
             let event = a_match(&format!("disk/d{n}"), n as i64);
             gathered.take(&id, Source::Kmsg, event);
         }
         assert_eq!(gathered.events.len(), EVENTS_MAX);
+        assert_eq!(gathered.kept.len(), EVENTS_MAX);
         assert!(gathered.shortfall(&id).is_some());
         assert_eq!(gathered.shortfall(&SourceId::from("disk")), None);
     }
