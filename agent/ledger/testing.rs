@@ -56,6 +56,7 @@ pub fn pattern(name: &str) -> Pattern {
         hash: 0,
         seen: Arc::default(),
         component_seen: Arc::default(),
+        expected: Arc::default(),
     }
 }
 

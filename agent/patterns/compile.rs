@@ -63,6 +63,7 @@ pub fn compile(
             .map(|s| s.value.as_str())
             .collect(),
         seen: Default::default(),
+        expected: Default::default(),
     };
     let mut built = Vec::new();
     for entry in entries.values().filter(|e| !e.raw.value.disabled) {

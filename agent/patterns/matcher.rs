@@ -8,8 +8,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::field_matcher::Expression;
+use super::lately::{Gave, Key, Lately};
 use super::rule::Rule;
 use super::shown::clip;
 use super::skeleton::Skeleton;
@@ -115,26 +117,34 @@ pub struct Scratch {
     /// and evidence for faults that cannot be; and all but the number of
     /// notes.
     pub lean: bool,
-    /// How many notes of which pattern were only counted; a dozen names.
+    /// Lines that came lately, while `lean`, and gave nothing but notes.
+    lately: Lately,
+    /// How many notes of which pattern were only counted; a dozen names,
+    /// each at its place for ever.
     notes: Vec<(Arc<str>, u64)>,
+    /// What the line at hand has given in notes.
+    noted: Gave,
 }
 
 impl Scratch {
     fn count_note(&mut self, pattern: &Arc<str>) {
-        let known = self.notes.iter_mut().find(|(p, _)| p == pattern);
-        match known {
-            Some((_, count)) => *count += 1,
-            None => self.notes.push((Arc::clone(pattern), 1)),
-        }
+        let known = self.notes.iter().position(|(p, _)| p == pattern);
+        let at = known.unwrap_or_else(|| {
+            self.notes.push((Arc::clone(pattern), 0));
+            self.notes.len() - 1
+        });
+        self.notes[at].1 += 1;
+        self.noted = self.noted.and_note(at);
     }
 
     /// Appends what was only counted since the last time; to be called when
     /// events are sent.
     pub fn take_notes(&mut self, out: &mut Vec<Event>) {
-        let notes = self.notes.drain(..);
-        out.extend(
-            notes.map(|(pattern, count)| Event::Notes { pattern, count }),
-        );
+        let counted = self.notes.iter_mut().filter(|(_, count)| *count > 0);
+        out.extend(counted.map(|(pattern, count)| Event::Notes {
+            pattern: Arc::clone(pattern),
+            count: std::mem::take(count),
+        }));
     }
 }
 
@@ -169,6 +179,11 @@ pub struct Matcher {
     others: BTreeMap<Source, Group>,
     /// The pattern whose lines the kernel's rate limit of this function hides.
     callbacks: BTreeMap<String, Arc<str>>,
+    /// Under which lines are remembered.
+    key: Key,
+    /// How many patterns may have faults by now: what a line gave when there
+    /// were fewer is forgotten.
+    expected: Arc<AtomicU64>,
 }
 
 impl Matcher {
@@ -201,6 +216,8 @@ impl Matcher {
         rules: Vec<(Source, Rule)>,
         callbacks: BTreeMap<String, Arc<str>>,
     ) -> Result<Matcher, String> {
+        let expected = rules.first().map(|(_, rule)| &rule.pattern.expected);
+        let expected = expected.cloned().unwrap_or_default();
         let (mut kernel, mut benign) = (Vec::new(), Vec::new());
         let mut blocks = Vec::new();
         let mut formed = Vec::new();
@@ -241,6 +258,8 @@ impl Matcher {
                 .map(grouped)
                 .collect::<Result<_, String>>()?,
             callbacks,
+            key: Key::default(),
+            expected,
         })
     }
 
@@ -306,7 +325,7 @@ impl Matcher {
         out: &mut Vec<Event>,
     ) -> Taken {
         let Some(form) = record.form else {
-            return self.whole(record, scratch, out);
+            return self.unless_known(record, scratch, out);
         };
         if form != "none" {
             return self.one(&self.formed, record, record.text, scratch, out);
@@ -329,6 +348,36 @@ impl Matcher {
             }
         }
         taken.max(self.one(&self.blocks, record, record.text, scratch, out))
+    }
+
+    /// A record of one line, unless the same came lately and changed
+    /// nothing. Where somebody asks what a line is, each is looked at.
+    fn unless_known(
+        &self,
+        record: &KernelRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
+        if !scratch.lean {
+            return self.whole(record, scratch, out);
+        }
+        let expected = self.expected.load(Ordering::Acquire);
+        let hash = self.key.of(record, expected);
+        match scratch.lately.get(hash) {
+            Some(Gave::Nothing) => return Taken::Nothing,
+            Some(Gave::Note(at)) => {
+                scratch.notes[usize::from(at)].1 += 1;
+                return Taken::Taken;
+            }
+            Some(Gave::More) | None => {}
+        }
+        scratch.noted = Gave::Nothing;
+        let before = out.len();
+        let taken = self.whole(record, scratch, out);
+        if out.len() == before && taken != Taken::Benign {
+            scratch.lately.add(hash, scratch.noted);
+        }
+        taken
     }
 
     /// A record of one line whose form is looked for in the same pass.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use super::check::Findings;
@@ -34,6 +34,8 @@ pub(super) struct Known<'a> {
     pub(super) suppressed: BTreeSet<&'a str>,
     /// Whether any fault of a component may exist, shared by its patterns.
     pub(super) seen: RefCell<BTreeMap<Arc<str>, Arc<AtomicBool>>>,
+    /// Of how many patterns faults may exist.
+    pub(super) expected: Arc<AtomicU64>,
 }
 
 impl Known<'_> {
@@ -108,6 +110,7 @@ pub(super) fn build(
         file: file.name.as_str().into(),
         hash: hash(file, raw),
         seen: Arc::default(),
+        expected: Arc::clone(&known.expected),
         component_seen: known.component_seen(&component),
         component,
     };

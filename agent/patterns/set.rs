@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -246,6 +246,9 @@ pub struct Pattern {
     pub seen: Arc<AtomicBool>,
     /// The same of any pattern of its component.
     pub component_seen: Arc<AtomicBool>,
+    /// Of how many patterns of the set that was said, counted for all of them
+    /// together.
+    pub expected: Arc<AtomicU64>,
 }
 
 /// Everything the matcher and the ledger know of patterns; immutable and
@@ -266,8 +269,13 @@ pub struct PatternSet {
 impl Pattern {
     /// Says that a fault of it may exist.
     pub fn expect(&self) {
+        if self.seen.load(Ordering::Relaxed) {
+            return;
+        }
         self.seen.store(true, Ordering::Relaxed);
         self.component_seen.store(true, Ordering::Relaxed);
+        // Whoever sees the new number sees what was said.
+        self.expected.fetch_add(1, Ordering::Release);
     }
 }
 

@@ -172,6 +172,112 @@ fn suppressed_callbacks_belong_to_the_pattern_that_names_them() {
     assert_eq!(other, (Taken::Benign, vec![]));
 }
 
+/// Offers a line as a running agent does.
+fn offer_lean(
+    set: &PatternSet,
+    text: &str,
+    scratch: &mut Scratch,
+) -> (Taken, Vec<Event>) {
+    let mut out = Vec::new();
+    let record = KernelRecord {
+        text: text.as_bytes(),
+        form: None,
+        level: Some(6),
+        subsystem: b"",
+        device: b"",
+        time: Timestamp(7),
+        approximate: false,
+        injected: false,
+    };
+    scratch.lean = true;
+    let taken = set.matcher.observe_kernel(&record, scratch, &mut out);
+    (taken, out)
+}
+
+#[test]
+fn a_line_that_came_lately_is_looked_at_anew_once_its_fault_may_exist() {
+    let set = set(ERROR);
+    let mut scratch = Scratch::default();
+    let mut offer = |text| offer_lean(&set, text, &mut scratch);
+    for _ in 0..2 {
+        assert_eq!(offer("disk sda is well"), (Taken::Nothing, vec![]));
+        assert_eq!(offer("all is well"), (Taken::Nothing, vec![]));
+    }
+    for _ in 0..2 {
+        let (taken, events) = offer("I/O error, dev sda, sector 1");
+        assert_eq!((taken, events.len()), (Taken::Taken, 1));
+    }
+    for _ in 0..2 {
+        let (taken, events) = offer("disk sda is well");
+        assert_eq!((taken, events.len()), (Taken::Taken, 1));
+        assert_eq!(offer("all is well"), (Taken::Nothing, vec![]));
+    }
+}
+
+#[test]
+fn notes_are_counted_each_time_the_same_line_comes() {
+    let set = set(r"
+  - name: noted
+    summary: '{dev} was reset'
+    severity: info
+    source: kmsg
+    where: { message: '^disk (?<dev>(?&blk)) was reset' }
+    part: 'disk/{dev}'
+");
+    let mut scratch = Scratch::default();
+    for expected in [3, 2] {
+        for _ in 0..expected {
+            let given = offer_lean(&set, "disk sda was reset", &mut scratch);
+            assert_eq!(given, (Taken::Taken, vec![]));
+        }
+        let mut notes = Vec::new();
+        scratch.take_notes(&mut notes);
+        assert!(
+            matches!(&notes[..], [Event::Notes { pattern, count }]
+                if &**pattern == "noted" && *count == expected),
+            "{notes:?}"
+        );
+    }
+    let mut notes = Vec::new();
+    scratch.take_notes(&mut notes);
+    assert_eq!(notes, []);
+}
+
+#[test]
+fn the_built_in_packs_find_in_a_line_that_came_lately_what_they_found_before() {
+    let files = super::builtin::files();
+    let files: Vec<_> = files
+        .iter()
+        .map(|f| parse(f).unwrap_or_else(|d| panic!("{d}")))
+        .collect();
+    let Ok((set, _)) = compile(&files) else { panic!("they are good") };
+    let corpora = [
+        include_str!("../../fixtures/corpus/benign.jsonl"),
+        include_str!("../../fixtures/corpus/faults.jsonl"),
+    ];
+    let lines = corpora.iter().flat_map(|corpus| corpus.lines());
+    let lines: Vec<String> = lines
+        .map(|line| {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            json["line"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let mut scratch = Scratch::default();
+    // What the first round opens may make something of the second.
+    let mut rounds = (0..3).map(|_| {
+        let all = lines.iter();
+        all.map(|line| offer_lean(&set, line, &mut scratch)).collect()
+    });
+    let _: Option<Vec<_>> = rounds.next();
+    let second: Vec<_> = rounds.next().unwrap();
+    let third: Vec<_> = rounds.next().unwrap();
+    assert_eq!(second, third);
+    let mut fresh = lines
+        .iter()
+        .map(|line| offer_lean(&set, line, &mut Scratch::default()));
+    assert!(third.iter().all(|given| Some(given) == fresh.next().as_ref()));
+}
+
 #[test]
 fn every_mistake_of_a_file_is_told_at_once() {
     let text = file(

@@ -28,7 +28,7 @@ const HARDWARE: [&[u8]; 10] = [
 pub fn looks_like_trouble(level: Option<u8>, subsystem: &[u8]) -> bool {
     match level {
         Some(0..=3) => true,
-        Some(4) => HARDWARE.contains(&subsystem),
+        Some(4) => !subsystem.is_empty() && HARDWARE.contains(&subsystem),
         _ => false,
     }
 }

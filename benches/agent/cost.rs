@@ -117,6 +117,7 @@ pub fn measure(size: Size) -> Vec<Figure> {
     let mut reader = bare::start();
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     let (mut our_follow, mut bare_follow) = (Vec::new(), Vec::new());
+    let mut our_fresh = Vec::new();
     let lost = || agent.counted("faultline_records_lost_total");
     let before = lost();
     for _ in 0..5 {
@@ -127,6 +128,10 @@ pub fn measure(size: Size) -> Vec<Figure> {
         bare_follow.push(follow(reader.id(), &mut writer, count));
         settle(agent.pid());
         our_follow.push(follow(agent.pid(), &mut writer, count));
+        settle(reader.id());
+        writer.fresh = true;
+        our_fresh.push(drain(agent.pid(), &mut writer, count));
+        writer.fresh = false;
     }
     reader.kill().expect("it is our child");
     reader.wait().expect("it is our child");
@@ -134,6 +139,8 @@ pub fn measure(size: Size) -> Vec<Figure> {
     let (ours, bare) = (median(ours), median(bare));
     let (our_follow, bare_follow) = (median(our_follow), median(bare_follow));
     let ratio = our_follow / bare_follow;
+    let our_fresh = median(our_fresh);
+    let fresh = our_fresh / bare;
     let figure = |name, value, unit, limit| Figure { name, value, unit, limit };
     vec![
         figure("CPU per record followed, bare", bare_follow, "ns", None),
@@ -142,6 +149,8 @@ pub fn measure(size: Size) -> Vec<Figure> {
         figure("CPU per record drained, bare", bare, "ns", None),
         figure("CPU per record drained, agent", ours, "ns", None),
         figure("CPU per record drained, agent to bare", ours / bare, "x", None),
+        figure("CPU per record never seen, agent", our_fresh, "ns", None),
+        figure("CPU per record never seen, agent to bare", fresh, "x", None),
         figure("lost meanwhile", lost as f64, "records", Some(0.0)),
     ]
 }

@@ -50,6 +50,8 @@ pub struct Writer {
     kmsg: File,
     lines: Vec<String>,
     next: usize,
+    /// Whether each line is made one that never came before.
+    pub fresh: bool,
 }
 
 impl Writer {
@@ -65,6 +67,7 @@ impl Writer {
             kmsg: kmsg.expect("it was opened a moment ago"),
             lines: text.lines().map(line).collect(),
             next: 0,
+            fresh: false,
         }
     }
 
@@ -80,7 +83,13 @@ impl Writer {
         for _ in 0..count {
             let line = &self.lines[self.next % self.lines.len()];
             self.next += 1;
-            self.kmsg.write_all(line.as_bytes()).expect("the log takes it");
+            let wrote = if self.fresh {
+                let line = format!("{line} {}", self.next);
+                self.kmsg.write_all(line.as_bytes())
+            } else {
+                self.kmsg.write_all(line.as_bytes())
+            };
+            wrote.expect("the log takes it");
         }
     }
 

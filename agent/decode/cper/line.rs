@@ -55,7 +55,8 @@ pub fn may_be(text: &[u8]) -> bool {
 
 /// Whether the kernel stops for a record (`__ghes_panic`).
 pub fn is_panic(text: &[u8]) -> bool {
-    text.starts_with(b"Kernel panic - not syncing: Fatal hardware error")
+    text.first() == Some(&b'K')
+        && text.starts_with(b"Kernel panic - not syncing: Fatal hardware error")
 }
 
 /// What the line says, if it is of a record.
