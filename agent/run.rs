@@ -430,7 +430,7 @@ fn end(
     {
         tracing::warn!(sources = left.join(", "), "did not end in time");
     }
-    keeper.hand_over();
+    keeper.end();
     if keeper.store.close(FLUSH_PATIENCE) {
         tracing::info!("stopped; everything is written");
     } else {

@@ -232,7 +232,9 @@ pub struct Ledger {
     due: Option<Uptime>,
     /// Whether a fault opened since symptoms were last held against causes.
     opened: bool,
-    timed_rows_taken: Uptime,
+    /// When the rows of running stopwatches were last taken; `None` makes
+    /// them due.
+    timed_rows_taken: Option<Uptime>,
     stats: Stats,
 }
 
@@ -253,7 +255,7 @@ impl Ledger {
             moves: 0,
             due: None,
             opened: false,
-            timed_rows_taken: Uptime::default(),
+            timed_rows_taken: Some(Uptime::default()),
             stats: Stats::default(),
         }
     }
@@ -318,12 +320,13 @@ impl Ledger {
     /// forgotten one. Whoever keeps a ledger calls this: until then it
     /// remembers every key that changed. What stopwatches have elapsed by `now` is written into
     /// them. Rows whose stopwatches run come at least every
-    /// [`TIMED_ROWS_EVERY`], if this is called that often: `next_deadline`
-    /// does not wake the caller for it.
+    /// [`TIMED_ROWS_EVERY`], if this is called that often (`next_deadline`
+    /// does not wake the caller for it), and after [`Ledger::rest`].
     pub fn take_dirty(&mut self, now: Now) -> Vec<(FaultKey, Option<Fault>)> {
         let mut keys = self.table.take_dirty();
-        if now.boot.since(self.timed_rows_taken) >= TIMED_ROWS_EVERY {
-            self.timed_rows_taken = now.boot;
+        let resting = |taken| now.boot.since(taken) < TIMED_ROWS_EVERY;
+        if !self.timed_rows_taken.is_some_and(resting) {
+            self.timed_rows_taken = Some(now.boot);
             keys.extend(self.table.keys(|row| row.fault.is_timed()));
         }
         let row = |key: FaultKey| {
@@ -331,6 +334,12 @@ impl Ledger {
             (key, fault)
         };
         keys.into_iter().map(row).collect()
+    }
+
+    /// The process ends: what its stopwatches have counted is not to be lost,
+    /// or an agent that is often restarted never has a proof.
+    pub fn rest(&mut self) {
+        self.timed_rows_taken = None;
     }
 
     /// The pattern set in force.

@@ -16,7 +16,7 @@ impl Ledger {
     /// with the next step.
     pub fn restore(&mut self, now: Now, faults: Vec<Fault>) {
         self.now = now;
-        self.timed_rows_taken = now.boot;
+        self.timed_rows_taken = Some(now.boot);
         for mut fault in faults {
             if fault.phase == Phase::Withdrawn {
                 continue;

@@ -373,7 +373,7 @@ impl Keeper {
     }
 
     /// Hands rows, positions and history to the store in one parcel.
-    pub fn hand_over(&mut self) {
+    fn hand_over(&mut self) {
         let now = clock::now();
         self.collect(now);
         let (late, resync) = self.store.late();
@@ -400,6 +400,12 @@ impl Keeper {
             ("unknown", stats.unknown),
             ("unplaced", stats.unplaced),
         ]);
+    }
+
+    /// Hands over the last that there is, and what stopwatches have counted.
+    pub fn end(&mut self) {
+        self.ledger.rest();
+        self.hand_over();
     }
 
     /// Shows the node's state to the sinks that follow it.

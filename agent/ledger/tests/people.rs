@@ -1,5 +1,7 @@
 //! What people ask, and what the store is given.
 
+use std::time::Duration;
+
 use crate::ledger::TIMED_ROWS_EVERY;
 use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
@@ -148,6 +150,20 @@ fn only_what_changed_is_written_and_running_stopwatches_now_and_then() {
     let fault = rows[0].1.as_ref().unwrap();
     assert_eq!(fault.proofs[0].elapsed, TIMED_ROWS_EVERY);
     assert_eq!(fault.proofs[0].since, None);
+}
+
+#[test]
+fn what_a_stopwatch_has_counted_outlives_an_orderly_end() {
+    let mut w = World::new(vec![pattern("bad")]);
+    w.see("bad", "disk/sda");
+    w.ledger.take_dirty(w.now);
+    w.pass("40s");
+    assert_eq!(w.ledger.take_dirty(w.now), []);
+    w.ledger.rest();
+    let rows = w.ledger.take_dirty(w.now);
+    let fault = rows[0].1.as_ref().unwrap();
+    assert_eq!(fault.proofs[0].elapsed, Duration::from_secs(40));
+    assert_eq!(w.ledger.take_dirty(w.now), [], "once");
 }
 
 #[test]
