@@ -99,17 +99,6 @@ impl Records {
         (id.is_none() && !panics).then_some(from)
     }
 
-    /// Tells the records whose next line has not come.
-    pub(super) fn flush(
-        &mut self,
-        now: Timestamp,
-        matching: (&Matcher, &mut Scratch),
-        events: &mut Vec<Event>,
-    ) {
-        self.assembler.flush(now, &mut self.finished);
-        self.settle(matching, events);
-    }
-
     /// Tells all as far as they have come: no line of them will.
     pub(super) fn end(
         &mut self,

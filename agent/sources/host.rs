@@ -180,8 +180,13 @@ impl Throttled {
             })
         };
         let Some(count) = number(fields, COUNTER) else { return };
-        let scope = fields.iter().find(|(name, _)| *name == "scope");
-        let name = format!("{:?} {:?}", scope, number(fields, "cpu"));
+        // A name that is stored: it is to outlive this code's own words.
+        let scope = fields.iter().find_map(|(name, value)| match value {
+            Owned::Word(scope) if *name == "scope" => Some(*scope),
+            _ => None,
+        });
+        let cpu = number(fields, "cpu").unwrap_or(-1.0);
+        let name = format!("{} {cpu}", scope.unwrap_or("cpu"));
         let hour = self.recent.read(&name, count as u64, now);
         let share = number(fields, TIME).and_then(|ms| {
             let grown = self.time.read(&name, ms as u64, now);

@@ -219,21 +219,6 @@ impl Blocks {
         self.settle(Some(last), matching, events);
     }
 
-    /// Tells the blocks whose next line has not come.
-    pub fn flush(
-        &mut self,
-        now: Timestamp,
-        (matcher, scratch): (&Matcher, &mut Scratch),
-        events: &mut Vec<Event>,
-    ) {
-        self.records.flush(now, (matcher, scratch), events);
-        self.assembler.flush(now, &mut self.finished);
-        if self.grade.as_ref().is_some_and(|g| now.since(g.at) > WAIT) {
-            self.give_up_grade(events);
-        }
-        self.settle(None, (matcher, scratch), events);
-    }
-
     fn give_up_grade(&mut self, events: &mut Vec<Event>) {
         if let Some(mut grade) = self.grade.take() {
             events.append(&mut grade.events);

@@ -58,12 +58,19 @@ impl Unexplained {
         if let Some(shape) = known {
             shape.count += 1;
             shape.last_seen = now;
-        } else if kept.len() < SHAPES_MAX {
-            let text = String::from_utf8_lossy(masked).into_owned();
-            let cut = &line[..line.len().min(SHAPE_MAX)];
-            let example = cut.escape_ascii().to_string();
-            kept.push(Shape { text, count: 1, example, last_seen: now });
+            return;
         }
+        if kept.len() >= SHAPES_MAX {
+            // What came seldom and long ago makes room for what is new.
+            let all = kept.iter().enumerate();
+            let least = all.min_by_key(|(_, s)| (s.count, s.last_seen));
+            let least = least.map_or(0, |(at, _)| at);
+            kept.swap_remove(least);
+        }
+        let text = String::from_utf8_lossy(masked).into_owned();
+        let cut = &line[..line.len().min(SHAPE_MAX)];
+        let example = cut.escape_ascii().to_string();
+        kept.push(Shape { text, count: 1, example, last_seen: now });
     }
 
     /// How many lines, in all.
@@ -160,6 +167,11 @@ mod tests {
             all.note(word.as_bytes(), true, Timestamp(0));
         }
         assert_eq!(all.shapes().len(), SHAPES_MAX);
+        let word =
+            |n: usize| format!("{n:b}").replace('0', "g").replace('1', "h");
+        let texts: Vec<String> =
+            all.shapes().into_iter().map(|shape| shape.text).collect();
+        assert!(texts.contains(&word(SHAPES_MAX * 2 - 1)), "the newest stays");
         assert_eq!(all.total(), 2 * SHAPES_MAX as u64);
     }
 }

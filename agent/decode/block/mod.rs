@@ -84,11 +84,6 @@ impl Assembler {
         self.open.first().map(|open| open.block.id)
     }
 
-    /// When [`Assembler::flush`] has something to do.
-    pub fn deadline(&self) -> Option<Timestamp> {
-        self.open.iter().map(|open| open.last.plus(WAIT)).min()
-    }
-
     /// Takes one line of kernel text, without its transport's prefix, and
     /// appends the blocks that it ends to `out`. `caller` is what the kernel
     /// tells of who printed it, or empty. Says to which block the line

@@ -8,7 +8,6 @@ mod tests;
 pub use detail::{Detail, SlotKind};
 
 use super::kinds;
-use super::le16;
 use super::le24;
 use super::sensor::{Key, Sensor, THRESHOLD};
 use super::states;
@@ -190,15 +189,4 @@ impl Event {
         let value = |raw: Option<u8>| conversion?.value(raw?);
         (value(reading), value(threshold))
     }
-}
-
-/// The next record's id, and the record, of the answer to Get SEL Entry
-/// (IPMI 2.0 31.5) without its completion code.
-///
-/// # Errors
-/// When it has not that length.
-pub fn from_response(data: &[u8]) -> Result<(u16, Entry), BadEntry> {
-    let bad = BadEntry::Length(data.len().saturating_sub(2));
-    let next = le16(data, 0).ok_or(bad)?;
-    Ok((next, parse(&data[2..])?))
 }
