@@ -64,14 +64,28 @@ impl Record {
 
     /// Keeps a document; never waits for the disk.
     pub fn keep<T: Serialize>(&self, key: &str, document: &T) {
+        self.keep_told::<&str>(key, document, &[]);
+    }
+
+    /// The same, in one transaction with what is to be told of it; how much
+    /// that is older had to go for it.
+    pub fn keep_told<T: Serialize>(
+        &self,
+        key: &str,
+        document: &impl Serialize,
+        tales: &[T],
+    ) -> usize {
         let text = serde_json::to_string(document)
             .expect("documents have only text keys");
         let id: SourceId = format!("{PREFIX}{key}").into();
         let position = Position(text);
         self.held().documents.insert(Arc::clone(&id), position.clone());
-        let mut pending = Pending::default();
+        let prompt = !tales.is_empty();
+        let mut pending = Pending { prompt, ..Pending::default() };
         pending.positions.insert(id, position);
+        let lost = tales.iter().filter(|t| self.add(*t, &mut pending)).count();
         self.store.put(pending);
+        lost
     }
 
     /// Takes what a store held that was opened late; what was written since

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::kube::{Cluster, on_each_server};
+use super::quarantine::{budget, is_tainted};
 use super::world::{NODE, World};
 
 /// How long after the start all that there was to tell is told: longer than
@@ -81,5 +82,36 @@ fn an_outage_that_the_agent_does_not_outlive_is_told_after_it() {
         assert_eq!(told.len(), 1, "{told:?}");
         let note = told[0]["note"].as_str().unwrap();
         assert!(note.starts_with("6 opened: "), "{note}");
+    });
+}
+
+/// How often Events say that this was done with the quarantine.
+fn done(c: &Cluster, action: &str) -> u64 {
+    let mut events = c.events(NODE);
+    events.retain(|event| event["action"] == *action);
+    let count = |event: &Value| event["series"]["count"].as_u64().unwrap_or(1);
+    events.iter().map(count).sum()
+}
+
+#[test]
+fn a_mark_and_its_release_are_told_by_agents_killed_right_after_them() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let mut world = World::enforce(c);
+        for round in 1..=4 {
+            fails(&world, 0);
+            // Within a moment, not at the next look.
+            while !is_tainted(c) {}
+            world = world.crash(&c.kubeconfig());
+            c.until("the mark is told", |c| done(c, "Quarantined") >= round);
+            world.dimm_is_replaced(0);
+            while is_tainted(c) {}
+            world = world.crash(&c.kubeconfig());
+            c.until("the release is told", |c| done(c, "Released") >= round);
+        }
+        assert_eq!((done(c, "Quarantined"), done(c, "Released")), (4, 4));
+        assert_eq!(done(c, "QuarantineOverridden"), 0);
+        world.stop();
     });
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use faultline::sinks::kubernetes::quarantine::{Keep, Memory};
+use faultline::sinks::kubernetes::quarantine::{Keep, Memory, Told};
 
 use super::kube::Cluster;
 use super::support::Agent;
@@ -16,7 +16,7 @@ pub const NODE: &str = "testnode";
 pub struct Nowhere;
 
 impl Keep for Nowhere {
-    fn keep(&self, _: &Memory) {}
+    fn keep(&self, _: &Memory, _: &[Told]) {}
 
     async fn settle(&self) {}
 }
@@ -162,6 +162,15 @@ impl World {
 
     /// How many requests the agent made that change something.
     pub fn writes(&self) -> f64 {
+        self.requests(|_| true)
+    }
+
+    /// How many of them changed something.
+    pub fn written(&self) -> f64 {
+        self.requests(|line| line.contains("code=\"20"))
+    }
+
+    fn requests(&self, counts: impl Fn(&str) -> bool) -> f64 {
         let (_, page) = self.agent.get("/metrics");
         let of = |line: &str| {
             let reads = [
@@ -175,6 +184,7 @@ impl World {
         };
         page.lines()
             .filter(|l| l.starts_with("faultline_api_requests_total{"))
+            .filter(|l| counts(l))
             .filter_map(of)
             .sum()
     }

@@ -75,6 +75,7 @@ pub struct Play {
     sim: Sim,
     world: Rc<RefCell<World>>,
     traffic: Rc<RefCell<Traffic>>,
+    disks: Vec<Rc<Disk>>,
     took: Duration,
 }
 
@@ -102,9 +103,13 @@ impl Play {
             chaos: story.chaos,
             broken: story.broken,
         };
+        let mut disks = Vec::new();
         for node in 0..story.nodes {
             let crash = Signal::default();
-            start(Wire { node, crash, ..wire.clone() }, story);
+            let disk = Disk::new(&sim, story.broken == Broken::Unsettled);
+            disks.push(Rc::new(disk));
+            let disk = Rc::clone(&disks[node]);
+            start(Wire { node, crash, ..wire.clone() }, story, disk);
         }
         sim.spawn(others(wire.clone(), story.touched));
         if story.churn {
@@ -113,7 +118,8 @@ impl Play {
         sim.run_until(END);
         let took = faultline::clock::monotonic() - began;
         let took = Duration::from_micros(took);
-        Play { story, sim, world: wire.world, traffic: wire.traffic, took }
+        let (world, traffic) = (wire.world, wire.traffic);
+        Play { story, sim, world, traffic, disks, took }
     }
 
     pub fn violations(&self) -> Vec<String> {
@@ -143,6 +149,16 @@ impl Play {
         // Under churn a node may be out for another reason at its release.
         let counted = world.churn || world.released >= world.marked;
         assert!(counted, "counted wrongly");
+    }
+
+    /// People are told of each mark and of each return, once, whenever an
+    /// agent ended.
+    pub fn assert_told(&self) {
+        let told: Vec<_> = self.disks.iter().map(|disk| disk.told()).collect();
+        let odd = told.iter().filter(|told| told.is_none()).count();
+        assert_eq!(odd, 0, "nodes of which something else is told than was");
+        let marks: usize = told.into_iter().flatten().sum();
+        assert_eq!(marks, self.world.borrow().marked, "marks told and made");
     }
 
     /// The same, nothing is left on the Lease, and the server is left alone.
@@ -199,7 +215,7 @@ fn want(node: usize, dice: &mut Dice) -> Want {
 }
 
 /// One agent: its faults come and go, its process dies and starts again.
-fn start(wire: Wire, story: Story) {
+fn start(wire: Wire, story: Story, disk: Rc<Disk>) {
     let faults: Rc<RefCell<Option<Want>>> = Rc::default();
     let (seed, skew, fails, begins, lasts) = {
         let mut dice = wire.dice.borrow_mut();
@@ -221,7 +237,6 @@ fn start(wire: Wire, story: Story) {
         });
     }
     wire.sim.clone().spawn(async move {
-        let disk = Disk::new(&wire.sim, story.broken == Broken::Unsettled);
         for life in 0.. {
             let memory = disk.loaded();
             let driver = Driver::new(Rules::default(), memory, seed + life);

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use faultline::sinks::kubernetes::quarantine::{Keep, Memory};
+use faultline::sinks::kubernetes::quarantine::{Keep, Memory, Told};
 
 use super::virtual_time::Sim;
 
@@ -27,6 +27,9 @@ pub struct Disk {
 struct State {
     durable: Memory,
     pending: Option<Memory>,
+    /// What people will be told, whatever becomes of the agent.
+    told: Vec<Told>,
+    untold: Vec<Told>,
     /// Lives of the agent so far.
     life: u64,
 }
@@ -45,7 +48,26 @@ impl Disk {
     pub fn crash(&self) {
         let mut state = self.state.borrow_mut();
         state.pending = None;
+        state.untold.clear();
         state.life += 1;
+    }
+
+    /// How often people are told that the node was taken out; `None` if they
+    /// are not told of each return in its turn.
+    pub fn told(&self) -> Option<usize> {
+        let (mut out, mut marks) = (false, 0);
+        for told in &self.state.borrow().told {
+            match told {
+                Told::Quarantined { .. } if !out => {
+                    (out, marks) = (true, marks + 1);
+                }
+                Told::Changed { .. } if out => {}
+                Told::Released(_) | Told::Overridden(_) if out => out = false,
+                Told::Denied(_) | Told::Ignored { .. } | Told::Refused(_) => {}
+                _ => return None,
+            }
+        }
+        (!out).then_some(marks)
     }
 
     /// Writes what waits after this long, unless the agent is gone by then.
@@ -57,12 +79,15 @@ impl Disk {
             && let Some(memory) = state.pending.take()
         {
             state.durable = memory;
+            let told = std::mem::take(&mut state.untold);
+            state.told.extend(told);
         }
     }
 }
 
 impl Keep for Disk {
-    fn keep(&self, memory: &Memory) {
+    fn keep(&self, memory: &Memory, told: &[Told]) {
+        self.state.borrow_mut().untold.extend_from_slice(told);
         let waited = self.state.borrow_mut().pending.replace(memory.clone());
         if waited.is_none() {
             let state = Rc::clone(&self.state);

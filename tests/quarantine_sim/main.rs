@@ -46,8 +46,21 @@ fn a_thousand_agents_never_take_out_more_than_the_budget() {
     play.print("1,000 agents, rough");
     play.assert_safe();
     play.assert_returned();
+    play.assert_told();
     // Not vacuous: the budget was used to its end.
     assert_eq!(play.most_out(), 50);
+}
+
+#[test]
+fn each_mark_and_each_return_is_told_by_agents_that_die_all_the_time() {
+    let chaos = Chaos { crash: 100_000, lost_answer: 50_000, ..ROUGH };
+    for seed in 1..4 {
+        let play = Play::act(Story { chaos, seed, ..story(200) });
+        play.print("200 agents, dying");
+        play.assert_safe();
+        play.assert_left_nothing();
+        play.assert_told();
+    }
 }
 
 #[test]

@@ -248,9 +248,8 @@ impl Waiting {
                 None => kinds.push((&tale.action, 1)),
             }
         }
-        let count = |(action, n): &(&str, usize)| {
-            format!("{n} {}", action.to_ascii_lowercase())
-        };
+        let count =
+            |(action, n): &(&str, usize)| format!("{n} {}", spaced(action));
         let counts: Vec<String> = kinds.iter().map(count).collect();
         let mut note = format!("{}: ", counts.join(", "));
         let bad = tales.iter().filter(|t| t.warning);
@@ -301,6 +300,18 @@ impl Waiting {
             self.series.pop_front();
         }
     }
+}
+
+/// `QuarantineChanged` as people write it.
+fn spaced(action: &str) -> String {
+    let mut words = String::new();
+    for c in action.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
 }
 
 /// A name that is the same for the same change, so that what was sent and

@@ -103,6 +103,21 @@ fn what_an_earlier_life_sent_together_is_sent_together_again() {
 }
 
 #[test]
+fn what_many_did_is_counted_in_words() {
+    let mut waiting = Waiting::default();
+    for n in 0..6 {
+        let mut told = tale(n, &format!("f{n}"), "x");
+        told.action = "QuarantineChanged".into();
+        waiting.add(n as u64, told, at(0));
+    }
+    let What::New(event) = waiting.next(&teller(), at(0)).unwrap().what else {
+        panic!("a new Event")
+    };
+    let note = event["note"].as_str().unwrap();
+    assert!(note.starts_with("6 quarantine changed: x | x"), "{note}");
+}
+
+#[test]
 fn the_same_again_is_a_series_and_a_lost_one_begins_anew() {
     let mut waiting = Waiting::default();
     let mut tell = |number: i64, gone: bool, now| {

@@ -39,8 +39,6 @@ pub enum Action {
     Patch {
         /// The body.
         body: Value,
-        /// What has happened when it is done.
-        told: Option<Told>,
         /// Whether it is a release.
         release: bool,
     },
@@ -48,13 +46,17 @@ pub enum Action {
     Obey(Order),
 }
 
-/// Decides. `memory` is brought up to date with what the Node shows.
+/// Decides. `memory` is brought up to date with what the Node shows, and what
+/// people should know of that goes into `news`: what was done is told when
+/// the Node shows it, so that neither a lost answer nor an agent that ends
+/// keeps it from them.
 pub fn decide(
     node: &Node,
     want: Option<&Want>,
     memory: &mut Memory,
     now: Now,
     rules: &Rules,
+    news: &mut Vec<Told>,
 ) -> Action {
     if memory.uid != node.metadata.uid {
         let uid = node.metadata.uid.clone();
@@ -65,18 +67,22 @@ pub fn decide(
         return action;
     }
     let ignored = ignored(node, now.wall);
-    memory.ignored = node
+    let text = node
         .annotation(IGNORE)
         .filter(|_| ignored.is_some() && want.is_some() && rules.enforce)
         .map(|text| text[..text.floor_char_boundary(REASON_MAX)].to_owned());
+    if let Some(text) = text.clone().filter(|_| text != memory.ignored) {
+        news.push(Told::Ignored { until: ignored.flatten(), text });
+    }
+    memory.ignored = text;
     let wanted = want.filter(|_| ignored.is_none() && rules.enforce);
-    let case = Case { node, memory, now, rules, ignored };
+    let case = Case { node, memory, now, rules, ignored, news };
     match Mark::read(node) {
         Some(mark) if mark.is_in_force(node) => case.marked(mark, wanted),
         Some(mark) if case.is_overwritten(&mark) && wanted.is_some() => {
             // Lists have shown the label all the time: it needs no leave.
             let body = mark.patch(node, Some(&mark));
-            Action::Patch { body, told: None, release: false }
+            Action::Patch { body, release: false }
         }
         Some(mark) => case.taken_off(Some(mark), wanted),
         None => case.unmarked(wanted),
@@ -91,7 +97,7 @@ fn orders(node: &Node, memory: &mut Memory) -> Option<Action> {
     };
     if memory.answered.as_deref() == Some(text) {
         let body = mark::drop_annotation(node, CLEAR);
-        return Some(Action::Patch { body, told: None, release: false });
+        return Some(Action::Patch { body, release: false });
     }
     let (what, reason) = text.split_once(';').unwrap_or((text, ""));
     let mut reason = reason.trim().to_owned();
@@ -101,10 +107,7 @@ fn orders(node: &Node, memory: &mut Memory) -> Option<Action> {
 }
 
 /// Whether a person said to ignore the node, and until when.
-pub(super) fn ignored(
-    node: &Node,
-    now: Timestamp,
-) -> Option<Option<Timestamp>> {
+fn ignored(node: &Node, now: Timestamp) -> Option<Option<Timestamp>> {
     let text = node.annotation(IGNORE)?;
     if text.trim() == "false" {
         return None;
@@ -139,6 +142,7 @@ struct Case<'a> {
     now: Now,
     rules: &'a Rules,
     ignored: Option<Option<Timestamp>>,
+    news: &'a mut Vec<Told>,
 }
 
 impl Case<'_> {
@@ -146,8 +150,34 @@ impl Case<'_> {
         Action::Rest { standing, again }
     }
 
+    /// The Node carries this mark: people know, or are told.
+    fn known(&mut self, mark: &Mark) {
+        let print = Some(mark.print());
+        if self.memory.told == print {
+            return;
+        }
+        let (how, words) = (mark.how, mark.words());
+        self.news.push(match self.memory.told {
+            None => Told::Quarantined { how, words },
+            Some(_) => Told::Changed { how, words },
+        });
+        self.memory.told = print;
+    }
+
+    /// The Node carries no mark any more: the same.
+    fn known_gone(&mut self, own: bool) {
+        let why = self.memory.why.take().filter(|_| own);
+        let left = self.memory.orphaned && self.memory.marked_at.is_some();
+        if self.memory.told.take().is_some() || own || left {
+            self.news.push(match self.noted() {
+                Some(at) if !own => Told::Overridden(at.plus(RESPECT)),
+                _ => Told::Released(why.unwrap_or_else(|| self.why())),
+            });
+        }
+    }
+
     /// Our mark is there and in force.
-    fn marked(self, old: Mark, want: Option<&Want>) -> Action {
+    fn marked(mut self, old: Mark, want: Option<&Want>) -> Action {
         let version = self.node.metadata.resource_version.clone();
         // A release that was sent at another version can't come true.
         if self.memory.releasing.as_ref() != Some(&version) {
@@ -174,22 +204,20 @@ impl Case<'_> {
             return Action::Mark { mark, old: Some(old), free: false };
         }
         if new.is_written(self.node) {
+            self.known(&old);
             return self.rest(Standing::Quarantined(how), None);
         }
         let needs_leave =
             how == Quarantine::Evict && old.how != Quarantine::Evict;
         if needs_leave && !self.rules.guarded {
+            self.known(&old);
             return self.rest(Standing::Quarantined(old.how), None);
         }
         if needs_leave {
             return Action::Mark { mark: new, old: Some(old), free: true };
         }
-        let words = want.words.clone();
-        Action::Patch {
-            body: new.patch(self.node, Some(&old)),
-            told: Some(Told::Changed { how, words }),
-            release: false,
-        }
+        let body = new.patch(self.node, Some(&old));
+        Action::Patch { body, release: false }
     }
 
     /// Whether our taint went in a write of others' taints, soon after ours:
@@ -223,7 +251,10 @@ impl Case<'_> {
     }
 
     /// Nothing asks for our mark any more.
-    fn over(self, old: Mark, version: String) -> Action {
+    fn over(mut self, old: Mark, version: String) -> Action {
+        if !self.memory.orphaned {
+            self.known(&old);
+        }
         if held(self.node) {
             return self.rest(Standing::Held, None);
         }
@@ -240,38 +271,33 @@ impl Case<'_> {
             return self.rest(Standing::Releasing, again);
         }
         self.memory.releasing = Some(version);
-        Action::Patch {
-            body: mark::unmark(self.node, Some(&old), None),
-            told: Some(Told::Released(self.why())),
-            release: true,
-        }
+        self.memory.why = Some(self.why());
+        let body = mark::unmark(self.node, Some(&old), None);
+        Action::Patch { body, release: true }
     }
 
     /// Somebody else took off what the mark says was done. That it was ours
     /// is remembered until the Node itself says so.
-    fn taken_off(self, mark: Option<Mark>, want: Option<&Want>) -> Action {
+    fn taken_off(mut self, mark: Option<Mark>, want: Option<&Want>) -> Action {
+        if let Some(mark) = mark.as_ref().filter(|_| !self.memory.orphaned) {
+            self.known(mark);
+        }
         let version = &self.node.metadata.resource_version;
         self.memory.marked_at.get_or_insert_with(|| version.clone());
         self.memory.beside = None;
         self.memory.releasing = None;
         self.memory.well_since = None;
         let noted = want.map(|_| self.now.wall);
-        let until = self.now.wall.plus(RESPECT);
-        let why = self.why();
-        Action::Patch {
-            body: mark::unmark(self.node, mark.as_ref(), noted),
-            told: Some(
-                noted.map_or(Told::Released(why), |_| Told::Overridden(until)),
-            ),
-            release: true,
-        }
+        let body = mark::unmark(self.node, mark.as_ref(), noted);
+        Action::Patch { body, release: true }
     }
 
     /// No mark of ours is there.
-    fn unmarked(self, want: Option<&Want>) -> Action {
+    fn unmarked(mut self, want: Option<&Want>) -> Action {
         let noted = self.node.annotation(OVERRIDDEN).is_some();
+        let mut own = false;
         if let Some(at) = self.memory.marked_at.as_ref().filter(|_| !noted) {
-            let own = self.memory.releasing.as_ref() == Some(at);
+            own = self.memory.releasing.as_ref() == Some(at);
             if own {
                 self.memory.released = Some(self.now.boot);
             }
@@ -284,6 +310,7 @@ impl Case<'_> {
                 return self.taken_off(None, want);
             }
         }
+        self.known_gone(own);
         self.memory.marked_at = None;
         self.memory.beside = None;
         self.memory.releasing = None;
@@ -307,19 +334,20 @@ impl Case<'_> {
     fn rewrite(self, want: &Want) -> Action {
         let how = weaker(self.how(want));
         let new = mark::mark(want, how, self.node, None, self.now.wall);
-        let words = want.words.clone();
-        Action::Patch {
-            body: new.patch(self.node, None),
-            told: Some(Told::Changed { how, words }),
-            release: false,
-        }
+        let body = new.patch(self.node, None);
+        Action::Patch { body, release: false }
+    }
+
+    /// When somebody else's release was noted on the Node.
+    fn noted(&self) -> Option<Timestamp> {
+        let text = self.node.annotation(OVERRIDDEN)?;
+        let at = text.trim().parse::<jiff::Timestamp>().ok()?;
+        Some(Timestamp(at.as_microsecond()))
     }
 
     /// Until when somebody else's release holds against this want.
     fn respected(&self, want: &Want) -> Option<Timestamp> {
-        let text = self.node.annotation(OVERRIDDEN)?;
-        let at = text.trim().parse::<jiff::Timestamp>().ok()?;
-        let at = Timestamp(at.as_microsecond());
+        let at = self.noted()?;
         let until = at.plus(RESPECT);
         // Written to the second: evidence of that second is not new.
         let second = Duration::from_secs(1);
@@ -335,17 +363,14 @@ impl Case<'_> {
         if lately && mark::has_taint(self.node) {
             // Written back with a list that was read before the release.
             let body = mark::drop_taint(self.node);
-            return Action::Patch { body, told: None, release: true };
+            return Action::Patch { body, release: true };
         }
         let stale = mark::has_signs(self.node)
             || (self.ignored.is_none()
                 && self.node.annotation(OVERRIDDEN).is_some());
         if stale {
-            return Action::Patch {
-                body: mark::unmark(self.node, None, None),
-                told: None,
-                release: true,
-            };
+            let body = mark::unmark(self.node, None, None);
+            return Action::Patch { body, release: true };
         }
         match self.ignored {
             None => self.rest(Standing::Free, None),

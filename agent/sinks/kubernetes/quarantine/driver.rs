@@ -13,18 +13,21 @@ use serde_json::Value;
 use super::super::budget::consider::{Ask, Denial};
 use super::super::budget::reason::Reason;
 use super::super::cluster::{ApiError, Cluster, Node};
-use super::decide::{Action, decide, ignored};
+use super::decide::{Action, decide};
 use super::leave::{Leave, leave};
 use super::mark::{Mark, unmark};
 use super::own_entry::Look;
 use super::pauses::Pauses;
 use super::{Keep, Memory, Order, Rules, Standing, Told, Want, Why};
 use crate::patterns::set::Quarantine;
-use crate::time::{Now, Timestamp};
+use crate::time::{Now, Timestamp, Uptime};
 
 /// Steps of one turn; each is a write that succeeded or a conflict. Others
 /// that edit the Node all the time must not keep a turn going for ever.
 const STEPS_MAX: u32 = 8;
+
+/// What was to be told so long ago is on the disk, if there is one that works.
+const HASTY: Duration = Duration::from_secs(5);
 
 /// One node's quarantine.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub struct Driver {
     memory: Memory,
     /// The memory as it was last handed over to be kept.
     kept: Memory,
+    /// How much of what this turn tells was handed over with it.
+    handed: usize,
+    /// When something to be told was handed over that may not be durable.
+    hasty: Option<Uptime>,
     pub(super) pauses: Pauses,
     /// Whether the last grant is known to have come to nothing.
     unused: bool,
@@ -47,8 +54,6 @@ pub struct Driver {
 /// A patch that is about to be sent.
 struct Step {
     body: Value,
-    /// What has happened when it is done.
-    told: Option<Told>,
     /// Whether it is a release.
     release: bool,
     /// Whether a grant was entered for it alone.
@@ -79,6 +84,8 @@ impl Driver {
             rules,
             kept: memory.clone(),
             memory,
+            handed: 0,
+            hasty: None,
             pauses: Pauses::new(seed),
             unused: false,
             look: match rules.enforce {
@@ -127,6 +134,20 @@ impl Driver {
         now: Now,
         keep: &K,
     ) -> Turn {
+        self.handed = 0;
+        let turn = self.steps(cluster, seen, want, now, keep).await;
+        self.keep(keep, &turn, now);
+        turn
+    }
+
+    async fn steps<C: Cluster, K: Keep>(
+        &mut self,
+        cluster: &C,
+        seen: Option<Node>,
+        want: Option<&Want>,
+        now: Now,
+        keep: &K,
+    ) -> Turn {
         let mut turn = Turn::default();
         let mut next = seen;
         let mut rules = self.rules;
@@ -138,11 +159,13 @@ impl Driver {
                     Err(error) => return self.failed(turn, error),
                 },
             };
-            let action = self.decide(&mut turn, &node, want, now, &rules);
-            self.keep(keep);
+            let (memory, news) = (&mut self.memory, &mut turn.told);
+            let action = decide(&node, want, memory, now, &rules, news);
+            turn.node = Some(node.clone());
+            self.keep(keep, &turn, now);
             let step = match action {
-                Action::Patch { body, told, release } => {
-                    Step { body, told, release, grant: false }
+                Action::Patch { body, release } => {
+                    Step { body, release, grant: false }
                 }
                 Action::Obey(order) => {
                     turn.order = Some(order);
@@ -175,7 +198,8 @@ impl Driver {
                     }
                 }
             };
-            match self.write(cluster, &mut turn, step, now, keep).await {
+            self.keep(keep, &turn, now);
+            match self.write(cluster, step, now, keep).await {
                 Ok(read) => next = read,
                 Err(error) => return self.failed(turn, error),
             }
@@ -184,40 +208,18 @@ impl Driver {
         turn
     }
 
-    /// Has the memory kept, where it is another than before.
-    fn keep<K: Keep>(&mut self, keep: &K) {
-        if self.memory != self.kept {
-            keep.keep(&self.memory);
+    /// Has the memory kept, where it is another than before, and with it
+    /// what the turn tells and was not handed over yet.
+    fn keep<K: Keep>(&mut self, keep: &K, turn: &Turn, now: Now) {
+        let told = turn.told.get(self.handed..).unwrap_or_default();
+        if self.memory != self.kept || !told.is_empty() {
+            keep.keep(&self.memory, told);
+            if !told.is_empty() {
+                self.hasty = Some(now.boot);
+            }
             self.kept.clone_from(&self.memory);
+            self.handed = turn.told.len();
         }
-    }
-
-    /// Decides, and notes what people should know of the decision.
-    fn decide(
-        &mut self,
-        turn: &mut Turn,
-        node: &Node,
-        want: Option<&Want>,
-        now: Now,
-        rules: &Rules,
-    ) -> Action {
-        let before = self.memory.ignored.clone();
-        let marked = self.memory.marked_at.is_some();
-        let action = decide(node, want, &mut self.memory, now, rules);
-        if self.memory.ignored != before {
-            let text = self.memory.ignored.clone();
-            let until = ignored(node, now.wall).flatten();
-            turn.told.extend(text.map(|text| Told::Ignored { until, text }));
-        }
-        if let Action::Rest { standing: Standing::Overridden(until), .. } =
-            &action
-            && marked
-        {
-            // An earlier life wrote the note, and ended before it could tell.
-            turn.told.push(Told::Overridden(*until));
-        }
-        turn.node = Some(node.clone());
-        action
     }
 
     /// Leave was given: the mark is written.
@@ -232,12 +234,7 @@ impl Driver {
         let grant = !free || mark.how == Quarantine::Evict;
         self.unused &= !grant;
         self.told_evict = false;
-        Step {
-            body: mark.patch(node, old),
-            told: Some(quarantined(mark, old)),
-            release: false,
-            grant,
-        }
+        Step { body: mark.patch(node, old), release: false, grant }
     }
 
     /// A mark that took no room goes, since there is none now.
@@ -245,12 +242,9 @@ impl Driver {
         // So that it is known as ours when it is gone.
         let version = &node.metadata.resource_version;
         self.memory.releasing = Some(version.clone());
-        Step {
-            body: unmark(node, old, None),
-            told: Some(Told::Released(Why::NoRoom)),
-            release: true,
-            grant: false,
-        }
+        self.memory.why = Some(Why::NoRoom);
+        let body = unmark(node, old, None);
+        Step { body, release: true, grant: false }
     }
 
     /// Sends a patch; the Node as written, or `None` if it has changed since
@@ -258,25 +252,21 @@ impl Driver {
     async fn write<C: Cluster, K: Keep>(
         &mut self,
         cluster: &C,
-        turn: &mut Turn,
         step: Step,
         now: Now,
         keep: &K,
     ) -> Result<Option<Node>, ApiError> {
-        self.keep(keep);
-        if step.release && step.told.is_some() {
+        let lately = self.hasty.filter(|at| now.boot.since(*at) < HASTY);
+        if step.release || lately.is_some() {
             // An agent that ends after the patch and does not know of it
-            // takes its own release for somebody else's and respects it, or
-            // tells nobody of the one that was somebody else's.
+            // takes its own release for somebody else's and respects it; and
+            // nobody would be told of what this write follows on.
             keep.settle().await;
+            self.hasty = None;
         }
         match cluster.patch_node(&step.body).await {
             Ok(written) => {
                 self.succeeded();
-                if matches!(step.told, Some(Told::Overridden(_))) {
-                    self.memory.marked_at = None;
-                }
-                turn.told.extend(step.told);
                 if step.release {
                     self.look = Look::At(now.boot);
                 }
@@ -380,14 +370,6 @@ fn ask<'a>(
 /// Whether a mark that took no room, and is denied room, goes.
 fn is_given_up(old: &Option<Mark>, free: bool) -> bool {
     !free && old.as_ref().is_some_and(|old| old.free)
-}
-
-fn quarantined(mark: &Mark, old: Option<&Mark>) -> Told {
-    let (how, words) = (mark.how, mark.faults.clone());
-    match old {
-        None => Told::Quarantined { how, words },
-        Some(_) => Told::Changed { how, words },
-    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Cluster for Small {
 struct Nowhere;
 
 impl Keep for Nowhere {
-    fn keep(&self, _: &Memory) {}
+    fn keep(&self, _: &Memory, _: &[Told]) {}
 
     async fn settle(&self) {}
 }
@@ -149,4 +149,70 @@ async fn a_note_that_an_earlier_life_could_not_tell_of_is_told_once() {
     assert_eq!(told(&turn), 1);
     let turn = second.turn(&cluster, None, Some(&want), at(63), &Nowhere).await;
     assert_eq!(told(&turn), 0);
+}
+
+#[tokio::test]
+async fn a_mark_and_a_release_that_an_earlier_life_could_not_tell_of_are_told()
+{
+    let cluster = Small::new();
+    let rules = Rules { release_after: Duration::ZERO, ..Rules::default() };
+    let want = want(Quarantine::Taint);
+    let uid = cluster.node.borrow().metadata.uid.clone();
+    let mut memory = Memory { uid, ..Memory::default() };
+    for (want, word) in [(Some(&want), "Quarantined"), (None, "Released")] {
+        // It ends when the patch is made, and before it hears of that.
+        let mut first = Driver::new(rules, memory.clone(), 1);
+        let turn = first.turn(&cluster, None, want, at(0), &Nowhere).await;
+        assert!(turn.told.iter().all(|told| is(told, word)), "{turn:?}");
+        if want.is_none() {
+            // What it waited for, until it was on the disk.
+            let version = memory.marked_at.clone();
+            memory.releasing = version;
+            memory.why = Some(Why::Over);
+        }
+        let mut second = Driver::new(rules, memory, 1);
+        let turn = second.turn(&cluster, None, want, at(1), &Nowhere).await;
+        assert!(is(&turn.told[0], word), "{turn:?}");
+        assert_eq!(turn.told.len(), 1);
+        let turn = second.turn(&cluster, None, want, at(2), &Nowhere).await;
+        assert!(turn.told.is_empty(), "{turn:?}");
+        memory = second.memory().clone();
+    }
+}
+
+fn is(told: &Told, word: &str) -> bool {
+    format!("{told:?}").starts_with(word)
+}
+
+/// Counts how often it was waited for.
+#[derive(Default)]
+struct Waited(Cell<u32>);
+
+impl Keep for Waited {
+    fn keep(&self, _: &Memory, _: &[Told]) {}
+
+    async fn settle(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_first_mark_waits_for_no_disk_and_one_right_after_a_release_does() {
+    let cluster = Small::new();
+    let rules = Rules { release_after: Duration::ZERO, ..Rules::default() };
+    let mut driver = Driver::new(rules, Memory::default(), 1);
+    let (want, disk) = (want(Quarantine::Taint), Waited::default());
+    let mut waits = Vec::new();
+    for (want, seconds) in [
+        (Some(&want), 0),
+        (None, 60),
+        // Nobody would be told of the release before it.
+        (Some(&want), 61),
+        (None, 120),
+        (Some(&want), 180),
+    ] {
+        driver.turn(&cluster, None, want, at(seconds), &disk).await;
+        waits.push(disk.0.take());
+    }
+    assert_eq!(waits, [0, 1, 1, 1, 0]);
 }

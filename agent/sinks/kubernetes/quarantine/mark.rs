@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::super::cluster::{Node, QUARANTINE};
-use super::{OVERRIDDEN, Want};
+use super::{FAULT_TEXT_MAX, FAULTS_MAX, OVERRIDDEN, Want};
+use crate::hash::fnv1a;
 use crate::patterns::set::Quarantine;
 use crate::time::Timestamp;
 
@@ -86,6 +87,21 @@ impl Mark {
             json!({ "key": TAINT, "value": self.component,
                     "effect": self.effect() })
         })
+    }
+
+    /// By which people's knowledge of one mark is told from that of another.
+    pub fn print(&self) -> u64 {
+        fnv1a(self.text().as_bytes())
+    }
+
+    /// The faults that it was made for, for people; anybody who may edit the
+    /// Node could have written more.
+    pub fn words(&self) -> Vec<String> {
+        let words = self.faults.iter().take(FAULTS_MAX);
+        let cut = |word: &String| {
+            word[..word.floor_char_boundary(FAULT_TEXT_MAX)].to_owned()
+        };
+        words.map(cut).collect()
     }
 
     fn text(&self) -> String {

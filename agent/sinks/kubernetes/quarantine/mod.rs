@@ -147,6 +147,10 @@ pub struct Memory {
     pub marked_at: Option<String>,
     /// The version at which our own release was sent.
     pub releasing: Option<String>,
+    /// Why it was sent.
+    pub why: Option<Why>,
+    /// The mark that people know of; none if they know of none.
+    pub told: Option<u64>,
     /// Whether a mark was found while nothing at all was remembered: the
     /// store was lost, and with it what the faults were. No proof is known,
     /// so only a person, or the same faults seen and proved over, end it.
@@ -173,8 +177,9 @@ pub struct Memory {
 /// Where the memory outlives the process: the store, and in simulations
 /// something that loses what it did not have time for.
 pub trait Keep {
-    /// Takes the memory, to be durable some time later.
-    fn keep(&self, memory: &Memory);
+    /// Takes the memory, to be durable some time later, and what is to be
+    /// told with it: both are durable or neither is.
+    fn keep(&self, memory: &Memory, told: &[Told]);
 
     /// Waits until what was taken is durable; not for long, since a node
     /// whose disk is dead has to be marked as well.
@@ -228,7 +233,8 @@ pub enum Told {
 }
 
 /// Why a quarantine was taken off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// Every fault that asked for it is over.
     Over,

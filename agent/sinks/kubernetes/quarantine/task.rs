@@ -50,15 +50,36 @@ const BY_ANNOTATION: &str = "the Node's annotation";
 const DISK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The memory in the store.
-struct Stored<'a>(&'a Record);
+struct Stored<'a> {
+    record: &'a Record,
+    counts: &'a Counts,
+    want: Option<&'a Want>,
+    now: Timestamp,
+}
+
+impl Stored<'_> {
+    fn keep_told(&self, memory: &Memory, tales: &[Tale]) {
+        for tale in tales {
+            match tale.warning {
+                true => tracing::warn!(action = tale.action, "{}", tale.note),
+                false => tracing::info!(action = tale.action, "{}", tale.note),
+            }
+        }
+        let lost = self.record.keep_told(KEY, memory, tales);
+        if lost > 0 {
+            self.counts.events_dropped(lost);
+        }
+    }
+}
 
 impl Keep for Stored<'_> {
-    fn keep(&self, memory: &Memory) {
-        self.0.keep(KEY, memory);
+    fn keep(&self, memory: &Memory, told: &[Told]) {
+        let tales = told.iter().map(|told| tale(told, self.want, self.now));
+        self.keep_told(memory, &tales.collect::<Vec<Tale>>());
     }
 
     async fn settle(&self) {
-        self.0.settle(DISK_PATIENCE).await;
+        self.record.settle(DISK_PATIENCE).await;
     }
 }
 
@@ -210,9 +231,9 @@ impl Task<'_> {
         let now = clock::now();
         let want = notice.want.as_ref();
         let seen = node.map(|node| (*node).clone());
-        let stored = Stored(self.record);
+        let stored = self.stored(want, now);
         let turn = driver.turn(self.client, seen, want, now, &stored).await;
-        self.tell(&turn, want, now);
+        self.note_standing(&turn, want, now);
         let mark = turn.node.as_ref().and_then(Mark::read);
         if let Some(node) = turn.node {
             self.held.offer(node);
@@ -229,17 +250,14 @@ impl Task<'_> {
         }
     }
 
-    fn tell(&self, turn: &Turn, want: Option<&Want>, now: Now) {
+    fn stored<'a>(&'a self, want: Option<&'a Want>, now: Now) -> Stored<'a> {
+        let (record, counts, now) = (self.record, &**self.counts, now.wall);
+        Stored { record, counts, want, now }
+    }
+
+    fn note_standing(&self, turn: &Turn, want: Option<&Want>, now: Now) {
         let severity = want.map(|want| want.severity);
         self.counts.standing(turn.standing.word(), severity, now.wall);
-        for told in &turn.told {
-            let tale = tale(told, want, now.wall);
-            match tale.warning {
-                true => tracing::warn!(action = tale.action, "{}", tale.note),
-                false => tracing::info!(action = tale.action, "{}", tale.note),
-            }
-            hand(self.record, self.counts, &tale);
-        }
         if let Standing::Unknown(error) = &turn.standing {
             tracing::debug!(error, "quarantine can't be looked after");
         }
@@ -279,9 +297,9 @@ impl Task<'_> {
             true => "no reason was given".to_owned(),
             false => order.reason.clone(),
         };
-        let stored = Stored(self.record);
+        let stored = self.stored(None, now);
         let again = driver.begins(order);
-        stored.keep(driver.memory());
+        stored.keep(driver.memory(), &[]);
         stored.settle().await;
         let (mut said, mut good) = (Vec::new(), true);
         for fault in meant(notice, &order.what) {
@@ -307,14 +325,12 @@ impl Task<'_> {
         }
         let text = said.join("; ");
         driver.answered(order, settles);
-        stored.keep(driver.memory());
-        stored.settle().await;
         let note = format!("clear {:?}: {text}", order.what);
-        tracing::info!("{note}");
         let action = if good { "Cleared" } else { "NotCleared" };
         let key = format!("clear {} {}", order.text, now.wall.0);
         let tale = event(action, note, !good, key, now.wall);
-        hand(self.record, self.counts, &tale);
+        stored.keep_told(driver.memory(), &[tale]);
+        stored.settle().await;
         // At once: the annotation goes next.
         Duration::ZERO
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::decide::{Action, decide};
 use super::mark::Mark;
-use super::{Memory, RESPECT, Rules, Standing, Told, Want, Why};
+use super::{Memory, OVERRIDDEN, RESPECT, Rules, Standing, Told, Want, Why};
 use crate::patterns::set::{Quarantine, Severity};
 use crate::sinks::kubernetes::budget::reason::Reason;
 use crate::sinks::kubernetes::cluster::{Node, QUARANTINE};
@@ -51,7 +51,16 @@ impl Test {
     }
 
     fn decide(&mut self, want: Option<&Want>, now: Now) -> Action {
-        decide(&self.node, want, &mut self.memory, now, &self.rules)
+        self.tell(want, now, &mut Vec::new())
+    }
+
+    fn tell(
+        &mut self,
+        want: Option<&Want>,
+        now: Now,
+        news: &mut Vec<Told>,
+    ) -> Action {
+        decide(&self.node, want, &mut self.memory, now, &self.rules, news)
     }
 
     /// Lets everything be done that needs no leave, or has it.
@@ -62,16 +71,13 @@ impl Test {
     ) -> (Standing, Vec<Told>) {
         let mut told = Vec::new();
         for _ in 0..8 {
-            match self.decide(want, now) {
+            match self.tell(want, now, &mut told) {
                 Action::Rest { standing, .. } => return (standing, told),
                 Action::Mark { mark, old, .. } => {
                     let body = mark.patch(&self.node, old.as_ref());
                     self.apply(&body);
                 }
-                Action::Patch { body, told: news, .. } => {
-                    told.extend(news);
-                    self.apply(&body);
-                }
+                Action::Patch { body, .. } => self.apply(&body),
                 Action::Obey(order) => {
                     self.memory.answered = Some(order.text);
                 }
@@ -283,7 +289,9 @@ fn ignore_takes_the_mark_off_and_ends_with_its_time() {
     t.annotate("faultline.dev/ignore", "2026-11-22T11:00:00Z; burn-in");
     let (standing, told) = t.settle(Some(&want), at(1));
     assert_eq!(standing, Standing::Ignored(Some(at(3600).wall)));
-    assert_eq!(told, [Told::Released(Why::Ignored)]);
+    let [Told::Ignored { .. }, Told::Released(Why::Ignored)] = told[..] else {
+        panic!("{told:?}");
+    };
     let mark = t.decide(Some(&want), at(3600));
     assert!(matches!(mark, Action::Mark { .. }));
     t.annotate("faultline.dev/ignore", "until I say so");
@@ -487,14 +495,17 @@ fn a_mark_that_somebody_wiped_is_known_until_the_node_says_so() {
     // The note conflicts, or the agent ends before it is written.
     for _ in 0..3 {
         let action = t.decide(Some(&want), at(1));
-        let told = match action {
-            Action::Patch { told, .. } => told,
-            other => panic!("{other:?}"),
+        let note = |action: &Action| match action {
+            Action::Patch { body, .. } => {
+                body["metadata"]["annotations"][OVERRIDDEN].is_string()
+            }
+            _ => false,
         };
-        assert!(matches!(told, Some(Told::Overridden(_))), "{told:?}");
+        assert!(note(&action), "{action:?}");
         t.touch();
     }
-    let (standing, _) = t.settle(Some(&want), at(2));
+    let (standing, told) = t.settle(Some(&want), at(2));
     assert!(matches!(standing, Standing::Overridden(_)), "{standing:?}");
+    assert!(matches!(told[..], [Told::Overridden(_)]), "{told:?}");
     assert_eq!(t.memory.marked_at, None);
 }
