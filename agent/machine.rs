@@ -10,6 +10,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::parts::serials;
+
 /// What tells one machine from another; `None` where it is unreadable or a
 /// placeholder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,33 +25,10 @@ pub struct Machine {
     pub machine_id: Option<String>,
 }
 
-/// Vendors' fillers, lower case, as they stand in shipped firmware.
-const PLACEHOLDERS: &[&str] = &[
-    "none",
-    "n/a",
-    "na",
-    "unknown",
-    "not specified",
-    "not applicable",
-    "not available",
-    "default string",
-    "to be filled by o.e.m.",
-    "to be filled by oem",
-    "system serial number",
-    "base board serial number",
-    "serial number",
-    "o.e.m.",
-    "oem",
-    "invalid",
-    "empty",
-    "uninitialized",
-    "0123456789",
-    "123456789",
-    "1234567890",
-    // AMI's example UUID, on thousands of boards.
-    "03000200-0400-0500-0006-000700080009",
-    "12345678-1234-5678-90ab-cddeefaabbcc",
-];
+/// UUIDs that AMI's examples gave to thousands of boards, as
+/// [`serials::plain`] has them.
+const EXAMPLES: &[&str] =
+    &["03000200040005000006000700080009", "123456781234567890abcddeefaabbcc"];
 
 impl Machine {
     /// Reads the identifiers below `root` (`/` for this machine).
@@ -92,15 +71,8 @@ impl Machine {
 
 /// The text trimmed, unless it is empty or a filler.
 fn valid(text: &str) -> Option<String> {
-    let text = text.trim().trim_matches('\0').trim();
-    let lower = text.to_ascii_lowercase();
-    let mut letters = lower.bytes().filter(u8::is_ascii_alphanumeric);
-    let first = letters.next()?;
-    // `00000000-0000-…`, `FFFFFFFF-…`, `xxxxxxx`.
-    if letters.all(|b| b == first) {
-        return None;
-    }
-    (!PLACEHOLDERS.contains(&lower.as_str())).then(|| text.to_owned())
+    let text = serials::serial(text.trim_matches('\0'))?;
+    (!EXAMPLES.contains(&&*serials::plain(&text))).then_some(text)
 }
 
 #[cfg(test)]
@@ -135,10 +107,10 @@ mod tests {
 
     #[test]
     fn the_first_identifier_that_both_have_decides() {
-        let a = machine("4c4c4544-0001", "S1", "aaaaab");
-        let clone = machine("4c4c4544-0002", "S1", "aaaaab");
+        let a = machine("4c4c4544-0001", "S123", "aaaaab");
+        let clone = machine("4c4c4544-0002", "S123", "aaaaab");
         assert_eq!(a.is_same(&clone), Some(false));
-        let upper = machine("4C4C4544-0001", "S2", "bbbbba");
+        let upper = machine("4C4C4544-0001", "S456", "bbbbba");
         assert_eq!(a.is_same(&upper), Some(true));
         let no_dmi = machine("", "None", "aaaaab");
         assert_eq!(a.is_same(&no_dmi), Some(true));

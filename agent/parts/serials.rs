@@ -23,6 +23,7 @@ const PLACEHOLDERS: &[&str] = &[
     "nil",
     "unknown",
     "undefined",
+    "uninitialized",
     "unspecified",
     "invalid",
     "empty",
@@ -95,14 +96,16 @@ pub fn tidy(text: &str) -> Option<String> {
     (!out.is_empty()).then_some(out)
 }
 
+/// Its letters and digits, in lower case.
+pub fn plain(text: &str) -> String {
+    let plain = text.bytes().filter(u8::is_ascii_alphanumeric);
+    plain.map(|b| char::from(b.to_ascii_lowercase())).collect()
+}
+
 /// A serial number, if the text is one.
 pub fn serial(text: &str) -> Option<String> {
     let text = tidy(text)?;
-    let plain: String = text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain = plain(&text);
     if plain.len() < 3 || text.contains('?') {
         return None;
     }
@@ -139,11 +142,7 @@ pub fn serial(text: &str) -> Option<String> {
 /// A model or part number: any text that is no placeholder.
 pub fn model(text: &str) -> Option<String> {
     let text = tidy(text)?;
-    let plain: String = text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain = plain(&text);
     let none = plain.is_empty() || PLACEHOLDERS.contains(&plain.as_str());
     (!none).then_some(text)
 }
