@@ -126,6 +126,13 @@ fn what_is_no_ordinary_file_is_refused_at_once() {
 }
 
 #[test]
+fn a_tolerance_in_one_text_counts_each_page_apart() {
+    let (status, said) =
+        harness::run(&["test", "fixtures/patterns-good/per-page.yaml"]);
+    assert_eq!((status, said.as_str()), (0, "4 passed, 0 failed\n"));
+}
+
+#[test]
 fn a_bad_file_leaves_the_last_good_version_in_force() {
     let dir = tempfile::tempdir().unwrap();
     let mine = dir.path().join("mine.yaml");

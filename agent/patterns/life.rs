@@ -45,27 +45,50 @@ pub(super) fn tolerate(
     if parsed.is_none() {
         findings
             .error(raw.place, format!("cannot read `{}`", raw.value))
-            .help("write `none`, `24 in 24h` or `3 in 24h, once per 1m`");
+            .help(TOLERANCES);
     }
-    parsed
+    parsed.map(|(tolerance, _)| tolerance)
 }
 
-/// Reads `N in T` or `N in T, once per T`.
-pub(super) fn parse_tolerance(text: &str) -> Option<Tolerance> {
-    let (limit, once) = match text.split_once(',') {
-        Some((limit, once)) => {
-            let once = once.trim().strip_prefix("once per ")?;
-            (limit, Some(parse_duration(once).ok()?))
+/// The forms that a tolerance can be written in.
+const TOLERANCES: &str = "write `none`, `24 in 24h`, `3 in 24h, once per 1m` \
+     or, in quotes, '3 in 24h, same: {page}'";
+
+/// What a tolerance counts apart: the key's name and its template.
+type Apart<'a> = Option<(&'a str, &'a str)>;
+
+/// Reads `N in T`, then `once per T`, then `same: TEMPLATE` or `distinct:
+/// TEMPLATE`, each where it is there. The template is the rest of the text,
+/// for it may hold commas.
+fn parse_tolerance(text: &str) -> Option<(Tolerance, Apart<'_>)> {
+    let (limit, mut more) = halves(text);
+    let mut once_per = None;
+    if let Some(once) = more.and_then(|m| m.strip_prefix("once per ")) {
+        let (once, rest) = halves(once);
+        once_per = Some(parse_duration(once).ok()?);
+        more = rest;
+    }
+    let apart = match more {
+        None => None,
+        Some(more) => {
+            let (key, value) = more.split_once([':', ' '])?;
+            let known = matches!(key, "same" | "distinct");
+            let value = value.trim().trim_matches('"');
+            Some((known && !value.is_empty()).then_some((key, value))?)
         }
-        None => (text, None),
     };
     let (count, window) = limit.split_once(" in ")?;
     let tolerance = Tolerance {
         count: count.trim().parse().ok()?,
         window: parse_duration(window).ok()?,
-        once_per: once,
+        once_per,
     };
-    (!tolerance.window.is_zero()).then_some(tolerance)
+    (!tolerance.window.is_zero()).then_some((tolerance, apart))
+}
+
+/// What stands before the first comma, and what after it.
+fn halves(text: &str) -> (&str, Option<&str>) {
+    text.split_once(',').map_or((text, None), |(a, b)| (a, Some(b.trim())))
 }
 
 pub(super) fn sub_key(
@@ -73,25 +96,32 @@ pub(super) fn sub_key(
     taken: &Where,
     findings: &mut Findings<'_>,
 ) -> SubKey {
-    let mut make = |t: &At<String>| {
-        if p.tolerate.as_ref().is_none_or(|t| t.value == "none") {
-            findings
-                .error(t.place, "this counts within a tolerance".into())
-                .help("add `tolerate: N in T`");
-        }
-        one_template(&t.value, t.place, taken, findings)
-    };
-    match (&p.same, &p.distinct) {
-        (None, None) => SubKey::None,
-        (Some(same), None) => SubKey::Same(make(same)),
-        (None, Some(distinct)) => SubKey::Distinct(make(distinct)),
-        (Some(_), Some(distinct)) => {
-            findings.error(
-                distinct.place,
-                "`same` and `distinct` exclude each other".into(),
-            );
-            SubKey::None
-        }
+    let inline = p.tolerate.as_ref().and_then(|raw| {
+        let (key, value) = parse_tolerance(&raw.value)?.1?;
+        Some((key, At { value: value.to_owned(), place: raw.place }))
+    });
+    let mut written = Vec::new();
+    for (key, own) in [("same", &p.same), ("distinct", &p.distinct)] {
+        let inline = inline.as_ref().filter(|(k, _)| *k == key);
+        written.extend(inline.map(|(_, value)| (key, value)));
+        written.extend(own.iter().map(|value| (key, value)));
+    }
+    if let [_, (_, second), ..] = written[..] {
+        findings.error(
+            second.place,
+            "`same` and `distinct` exclude each other".into(),
+        );
+    }
+    let Some((key, text)) = written.first() else { return SubKey::None };
+    if p.tolerate.as_ref().is_none_or(|t| t.value == "none") {
+        findings
+            .error(text.place, "this counts within a tolerance".into())
+            .help("add `tolerate: N in T`");
+    }
+    let template = one_template(&text.value, text.place, taken, findings);
+    match *key {
+        "same" => SubKey::Same(template),
+        _ => SubKey::Distinct(template),
     }
 }
 

@@ -164,8 +164,26 @@ fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
             finding("the file is nested or repeated beyond all need".into())
                 .help("write it out, without anchors and aliases")
         }
-        other => finding(of_yaml(&other.to_string())),
+        other => {
+            let words = of_yaml(&other.to_string());
+            let colon = words.starts_with("mapping values");
+            let finding = finding(words);
+            if colon { finding.help(quoted(text, place)) } else { finding }
+        }
     }
+}
+
+/// What to do about a colon in text without quotes, which YAML takes for the
+/// end of a key.
+fn quoted(text: &str, place: Place) -> String {
+    let at = usize::try_from(place.line).unwrap_or(usize::MAX);
+    let line = text.lines().nth(at.saturating_sub(1)).unwrap_or_default();
+    let value = line.split_once(": ").map_or("", |(_, v)| v.trim());
+    if line.trim_start().starts_with("tolerate: ") {
+        let value = value.replace(['"', '\''], "");
+        return format!("put it into quotes: tolerate: '{value}'");
+    }
+    "text that has a colon and a blank in it needs quotes".into()
 }
 
 /// What the parser calls a shape, as people know it.
