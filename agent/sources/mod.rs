@@ -59,6 +59,7 @@ pub mod text;
 mod text_header;
 pub mod trace;
 mod trace_described;
+mod trace_fields;
 mod trace_instance;
 mod trace_observe;
 mod trace_pair;
