@@ -4,7 +4,7 @@
 //! asked from elsewhere meanwhile, and [`crate::probe`] waits only so long.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -190,6 +190,30 @@ impl Tree {
         let bytes = self.bytes(path, most).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// The lines that begin so, in the first `most` bytes of a file that is
+    /// too long to be kept.
+    pub fn lines_of(
+        &self,
+        path: &str,
+        most: u64,
+        begin: &[&str],
+    ) -> Vec<String> {
+        let read = self.open(path).and_then(|file| {
+            let lines = BufReader::new(file.take(most)).split(b'\n');
+            let texts = lines.map(|line| {
+                line.map(|l| String::from_utf8_lossy(&l).into_owned())
+            });
+            texts
+                .filter(|text| {
+                    text.as_ref().map_or(true, |text| {
+                        begin.iter().any(|word| text.starts_with(word))
+                    })
+                })
+                .collect()
+        });
+        self.noted(path, read).unwrap_or_default()
     }
 
     /// A file that holds one number.

@@ -35,6 +35,8 @@ pub struct Reading {
     pub parts: Vec<Part>,
     /// The socket of each range of CPUs: first, last, socket.
     pub sockets: Vec<(u32, u32, u32)>,
+    /// The CPU of each APIC id, sorted by that.
+    pub apic_ids: Vec<(u32, u32)>,
     /// What could not be read, with the reason: its parts may be there.
     pub unread: BTreeMap<Realm, String>,
     /// Whether no BMC was asked for the units that it knows.
@@ -54,6 +56,8 @@ pub struct Census {
     parts: Vec<(u64, Part)>,
     /// The socket of each range of CPUs: first, last, socket.
     sockets: Vec<(u32, u32, u32)>,
+    /// The CPU of each APIC id, sorted by that.
+    apic_ids: Vec<(u32, u32)>,
     /// Parts that had no room.
     pub dropped: u64,
     #[serde(skip)]
@@ -69,10 +73,12 @@ impl Census {
             boot: boot.clone(),
             looks: self.looks + 1,
             sockets: reading.sockets,
+            apic_ids: reading.apic_ids,
             ..Census::default()
         };
         if reading.unread.contains_key(&Realm::Cpu) {
             next.sockets.clone_from(&self.sockets);
+            next.apic_ids.clone_from(&self.apic_ids);
         }
         let mut unread = reading.unread;
         if reading.asked_no_bmc && self.parts().any(|p| p.realm == Realm::Bmc) {
@@ -135,6 +141,7 @@ impl Census {
     pub fn is_same(&self, other: &Census) -> bool {
         self.boot == other.boot
             && self.sockets == other.sockets
+            && self.apic_ids == other.apic_ids
             && self.parts().eq(other.parts())
     }
 

@@ -296,11 +296,16 @@ fn processor(section: &Section, seen: Seen, take: Take<'_>) -> bool {
         Some(id) => format!("the processor with APIC id 0x{id:x}"),
         None => "a processor that is not told".to_owned(),
     };
+    // The census knows the CPU that has the id.
+    let part = match section.processor {
+        Some(id) => format!("cpu/apic{id}"),
+        None => "node/cpu".to_owned(),
+    };
     let fields = vec![
         ("severity", Value::Word(self::kind(section.severity))),
         ("kind", Value::Word(kind)),
         ("error", Value::Text(error.as_bytes())),
-        ("part", Value::Text(b"node/cpu")),
+        ("part", Value::Text(part.as_bytes())),
         ("place", Value::Text(place.as_bytes())),
         ("vendor", Value::Word("unknown")),
         ("overflow", Value::Flag(false)),

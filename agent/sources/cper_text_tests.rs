@@ -83,6 +83,10 @@ fn a_fatal_record_opens_at_once_on_what_it_names_and_its_panic_is_evidence() {
     ];
     let wanted = found("mce-uncorrected", "node/cpu", false);
     assert_eq!(opened(&processor), [wanted]);
+    let named = "{2}[Hardware Error]:   Local APIC_ID: 0x49";
+    let processor = [FATAL, ERROR, processor[2], named, processor[3]];
+    let wanted = found("mce-uncorrected", "cpu/apic73", false);
+    assert_eq!(opened(&processor), [wanted]);
     let panic = found("firmware-panic", "node/firmware", false);
     assert_eq!(opened(&[PANIC]), [panic], "nobody said why");
 }

@@ -103,6 +103,18 @@ fn two_ranks_are_one_module_by_any_of_their_labels() {
 }
 
 #[test]
+fn a_processor_that_firmware_names_by_its_apic_id_is_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    Server::large().write(dir.path());
+    let census = Census::default().after(&boot("one"), read(dir.path()));
+    let found = about(&census, "cpu/apic65");
+    assert_eq!(found.name.as_str(), "cpu/cpu9");
+    assert_eq!(found.place.as_deref(), Some("CPU2"));
+    assert_eq!(census.resolve(&PartId::new("cpu/apic9")), None);
+    assert_eq!(census.resolve(&PartId::new("cpu/apicx")), None);
+}
+
+#[test]
 fn a_machine_checks_place_is_the_module_that_edac_knows_there() {
     let dir = tempfile::tempdir().unwrap();
     Server::large().write(dir.path());

@@ -410,11 +410,14 @@ fn processors(tree: &Writer) {
     let mut info = String::new();
     for cpu in 0..16 {
         let dir = format!("sys/devices/system/cpu/cpu{cpu}/topology");
-        let socket = (cpu / 8).to_string();
-        tree.text(&format!("{dir}/physical_package_id"), &socket);
+        let (socket, core) = (cpu / 8, cpu % 8);
+        let package = format!("{dir}/physical_package_id");
+        tree.text(&package, &socket.to_string());
+        let apic = 64 * socket + core;
         info.push_str(&format!(
             "processor\t: {cpu}\nmodel name\t: Intel(R) Xeon(R) Gold 6338 \
-             CPU @ 2.00GHz\nflags\t\t: fpu vme de pse\n\n"
+             CPU @ 2.00GHz\napicid\t\t: {apic}\ninitial apicid\t: {apic}\n\
+             flags\t\t: fpu vme de pse\n\n"
         ));
     }
     tree.text("proc/cpuinfo", &info);

@@ -126,12 +126,19 @@ impl Census {
         (part.identity() == disk).then_some((part, partition))
     }
 
-    /// A logical CPU is filed under its own name, and sits in its socket.
+    /// A logical CPU is filed under its own name, and sits in its socket;
+    /// firmware names it by its APIC id.
     fn core(&self, raw: &PartId) -> Option<Found> {
-        let number: u32 = match raw.kind() {
-            "cpu" => raw.name().strip_prefix("cpu")?.parse().ok()?,
-            _ => return None,
-        };
+        if raw.kind() != "cpu" {
+            return None;
+        }
+        if let Some(id) = raw.name().strip_prefix("apic") {
+            let id: u32 = id.parse().ok()?;
+            let at = self.apic_ids.binary_search_by_key(&id, |(id, _)| *id);
+            let (_, cpu) = self.apic_ids[at.ok()?];
+            return self.core(&PartId::new(&format!("cpu/cpu{cpu}")));
+        }
+        let number: u32 = raw.name().strip_prefix("cpu")?.parse().ok()?;
         let socket = self.socket_of(number)?;
         let socket = PartId::new(&format!("cpu/socket{socket}"));
         let part = self.get(&socket)?;

@@ -11,6 +11,10 @@ use crate::parts::part::{Part, Realm};
 /// More CPUs than Linux can be built for (NR_CPUS, arch/x86/Kconfig).
 const CPUS_MAX: u32 = 8192;
 
+/// The most of `/proc/cpuinfo` that is read: 1.5 KB a CPU of x86, and more
+/// CPUs than one machine has had.
+const CPUINFO_MAX: u64 = 4 << 20;
+
 pub(super) fn read(look: &Look<'_>, reading: &mut Reading) {
     const DIR: &str = "sys/devices/system/cpu";
     let names = match look.tree.names_if_any(DIR) {
@@ -32,6 +36,7 @@ pub(super) fn read(look: &Look<'_>, reading: &mut Reading) {
         }
     }
     reading.sockets = ranges(&cpus);
+    reading.apic_ids = apic_ids(look);
     let sockets: BTreeSet<u32> = cpus.into_values().collect();
     let model = cpu_model(look);
     let known = &look.tables.processors;
@@ -87,6 +92,26 @@ fn ranges(cpus: &BTreeMap<u32, u32>) -> Vec<(u32, u32, u32)> {
         }
     }
     ranges
+}
+
+/// The APIC id of each CPU, by which firmware names it; sorted. Only x86
+/// has them, and shows them here alone.
+fn apic_ids(look: &Look<'_>) -> Vec<(u32, u32)> {
+    let begin = ["processor", "apicid"];
+    let lines = look.tree.lines_of("proc/cpuinfo", CPUINFO_MAX, &begin);
+    let (mut cpu, mut ids) = (None, Vec::new());
+    for line in &lines {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let value = value.trim().parse::<u32>().ok();
+        match key.trim() {
+            "processor" => cpu = value.filter(|n| *n < CPUS_MAX),
+            "apicid" => ids.extend(value.zip(cpu.take())),
+            _ => {}
+        }
+    }
+    ids.truncate(CPUS_MAX as usize);
+    ids.sort_unstable();
+    ids
 }
 
 fn cpu_model(look: &Look<'_>) -> Option<String> {
