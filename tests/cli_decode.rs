@@ -216,3 +216,32 @@ fn a_replayed_machine_check_is_one_fault() {
     let got = of_checks(faults(&mine, &twice));
     assert!(got.contains(&"mine-decoded cpu/socket1 2".to_owned()), "{got:?}");
 }
+
+/// A consumed memory error of a server, in the kernel's own code, as a report
+/// quotes it: indented, and without times.
+const USED: &str = "\
+  core: [Hardware Error]: CPU 296: Machine Check Exception: f Bank 1: bd80000000100134
+  core: [Hardware Error]: RIP 10:<ffffffff821b9776> {get_user+0x6/0x20}
+  core: [Hardware Error]: TSC 411a93533ed ADDR 346a8730040 MISC 86
+  core: [Hardware Error]: PROCESSOR 0:606a6 TIME 1706000767 SOCKET 1 APIC 211 microcode 80001490
+  core: [Hardware Error]: Machine check: Processor context corrupt
+  Kernel panic - not syncing: Fatal local machine check
+";
+
+#[test]
+fn who_used_lost_data_is_not_who_lost_it_however_the_lines_are_quoted() {
+    let broadcast = USED.replace("  core: ", " kernel:");
+    for lines in [USED, &broadcast] {
+        let ran = paste(&["--json"], lines);
+        assert_eq!((ran.status, &ran.err[..]), (0, ""));
+        let checks: Value = serde_json::from_str(&ran.out).unwrap();
+        let decoded = &checks["machine_checks"][0]["decoded"];
+        assert_eq!(decoded["severity"], "fatal", "{decoded}");
+        assert_eq!(decoded["parts"][0], "memory/system", "{decoded}");
+        assert_eq!(decoded["code"]["operation"], "data-read", "{decoded}");
+    }
+    // The reason and the panic are of the block, not faults beside it.
+    let log: Vec<&str> = USED.lines().map(str::trim_start).collect();
+    let got = faults(&[], &log.join("\n"));
+    assert_eq!(got, ["mce-memory-uncorrected memory/system 1"]);
+}

@@ -110,8 +110,9 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
     let (mut raw, mut forged) = (Vec::new(), 0);
     let mut logs = mce_log::Reader::default();
     while input.next(&mut raw).context("standard input")? {
-        logged.extend(logs.line(&raw));
-        if let Some(line) = reader.line(&raw) {
+        let raw = unindented(&raw);
+        logged.extend(logs.line(raw));
+        if let Some(line) = reader.line(raw) {
             feed(&mut assembler, line, &mut blocks, &mut forged);
         }
         if blocks.len() + logged.len() > BLOCKS_MAX {
@@ -132,6 +133,18 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
     let blocks = blocks.into_iter().map(|b| (b.registers, Some(b.whole)));
     let logged = logged.into_iter().map(|registers| (registers, None));
     Ok(blocks.chain(logged).collect())
+}
+
+/// Without the blanks that a mail, a report, or syslogd's broadcast to
+/// terminals (` kernel:[Hardware Error]…`) puts before a line. Those before
+/// the properties of a record of `/dev/kmsg` say what they are.
+fn unindented(raw: &[u8]) -> &[u8] {
+    let is_property = |name: &&[u8]| raw.starts_with(name);
+    let properties: [&[u8]; 2] = [b" SUBSYSTEM=", b" DEVICE="];
+    match properties.iter().any(is_property) {
+        true => raw,
+        false => raw.trim_ascii_start(),
+    }
 }
 
 fn feed(

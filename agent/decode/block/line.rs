@@ -115,7 +115,10 @@ pub fn is_reason(text: &[u8]) -> bool {
     if PANICS.iter().any(|panic| text.starts_with(panic)) {
         return true;
     }
-    text.strip_prefix(b"mce: ").unwrap_or(text).starts_with(REASON)
+    // The file's name, before 4.20 core.c's.
+    let rest = text.strip_prefix(b"mce: ");
+    let rest = rest.or_else(|| text.strip_prefix(b"core: "));
+    rest.unwrap_or(text).starts_with(REASON)
 }
 
 /// What the line says, if it is of a machine check. `within` a block, the

@@ -20,7 +20,7 @@ mod smca;
 mod text;
 pub mod words;
 
-use bits::{Abilities, CECC, DEFERRED, EN, OVER, PCC, POISON, UC, UECC, VAL};
+use bits::{Abilities, CECC, DEFERRED, OVER, PCC, POISON, UC, UECC, VAL};
 pub use decoded::{Address, BankName, Code, Decoded, Kind, Place};
 pub use place::FIRMWARE_BANK;
 use place::is_firmwares;
@@ -82,9 +82,7 @@ pub fn decode(registers: &Registers) -> Decoded {
         exception: registers.is_exception(),
         polled: registers.tsc == Some(0),
         left_over: text::is_left_over(registers),
-        contradicts: amd
-            && status & (VAL | PCC | UC) == VAL | PCC
-            && status & EN == 0,
+        contradicts: amd && status & (VAL | PCC | UC) == VAL | PCC,
         notes: Vec::new(),
     };
     decoded.notes = text::notes(registers, &decoded);

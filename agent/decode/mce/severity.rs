@@ -64,12 +64,26 @@ pub fn is_smca(registers: &Registers) -> bool {
 /// passes an I/O unit may as well be a device's.
 pub fn is_consumed_poison(registers: &Registers) -> bool {
     const USED: u64 = UC | POISON;
+    if intel_used_poison(registers) {
+        return true;
+    }
     let others = |bank: &smca::Bank| {
         matches!(bank.unit, Unit::Memory | Unit::Io | Unit::Controller)
     };
     is_smca(registers)
         && registers.status & USED == USED
         && !smca::of(registers).is_some_and(others)
+}
+
+/// A load or a fetch that wants action: Intel's processors report so what was
+/// marked before it came to them (SDM volume 3B, 15.9.3.2: recoverable
+/// errors, action required).
+fn intel_used_poison(registers: &Registers) -> bool {
+    const WANTS: u64 = VAL | UC | MISCV | ADDRV | S | AR;
+    let intel = registers.vendor.is_some_and(Vendor::is_like_intel);
+    intel
+        && registers.status & (WANTS | PCC) == WANTS
+        && matches!(registers.status & MCACOD, DATA_LOAD | FETCH)
 }
 
 /// Whether the kernel itself ran; `None` where no one can tell.

@@ -37,7 +37,13 @@ pub fn summary(
 /// What failed.
 pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
     if is_consumed_poison(registers) && !is_firmwares(registers) {
-        return "memory error: marked data was used".into();
+        let used = "memory error: marked data was used";
+        // AMD's bank, which is told too, says as much.
+        let doing = code.operation.filter(|_| !is_smca(registers));
+        return match doing.map(operation) {
+            Some("") | None => used.into(),
+            Some(doing) => format!("{used} ({doing})"),
+        };
     }
     let doing = code.operation.map(operation);
     let level = code.level.map_or("", level);

@@ -125,12 +125,14 @@ fn intel_vectors() -> Vec<Vector> {
         Vector {
             flags: VAL | UC | EN | MISCV | ADDRV | S | AR,
             severity: Severity::Srar,
-            unit: Unit::Cache,
+            // Data that memory lost, and that a load used.
+            unit: Unit::Memory,
             kind: Kind::Cache,
             model_code: 0x10,
             operation: Some(Operation::DataRead),
             level: Some(Level::L0),
             transaction: Some(Transaction::Data),
+            part: "memory/system",
             ..core(0xbd80_0000_0010_0134)
         },
         Vector {
@@ -272,6 +274,8 @@ fn contradictory_bits_are_not_to_be_believed() {
     assert!(got.contradicts);
     assert!(got.notes.iter().any(|n| n.contains("contradict")));
     assert!(!decode(&smca(0, 0xbea0_0000_0000_0108)).contradicts);
+    // From a report: random bits, of an unknown bank, reporting enabled.
+    assert!(decode(&smca(0, 0xd349_f989_0824_448b)).contradicts);
 }
 
 #[test]
