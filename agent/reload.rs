@@ -91,6 +91,13 @@ impl PatternFiles {
         kept.keep(&self.good, listed.then_some(&self.in_doubt))
     }
 
+    /// Whether what is good now is still kept: a state directory that was
+    /// taken away, or could not be written, has nothing of it.
+    pub fn is_kept(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_none_or(|kept| kept.has(self.good.keys()))
+    }
+
     /// Reads everything and compiles it with the built-in packs.
     ///
     /// # Errors
@@ -369,7 +376,9 @@ mod tests {
         let mut files = start();
         let first = load(&mut files);
         assert!(first.set.get("kernel-oom").is_none());
+        assert!(!files.is_kept());
         assert_eq!(files.keep().unwrap(), [""; 0].map(PathBuf::from));
+        assert!(files.is_kept());
         // One mistake of the text alone, and one that only shows among
         // all patterns.
         let unknown = GOOD.replace("severity", "serverity");

@@ -8,6 +8,7 @@ mod clock;
 pub(super) mod input;
 mod machine;
 mod matches;
+mod pasted;
 mod report;
 
 use std::io::Write as _;
@@ -115,6 +116,7 @@ fn feed(
 ) -> anyhow::Result<()> {
     let mut raw = Vec::new();
     while input.next(&mut raw)? {
+        pasted::clean(&mut raw, input.lines == 1);
         let Some(line) = reader.line(&raw) else { continue };
         if sink.line(line)? && sink.screen().is_terminal() {
             input.wipe_progress();

@@ -1,5 +1,7 @@
 //! From bytes to a [`PatternFile`]: what YAML and the shape demand.
 
+use serde_saphyr::budget::BudgetBreach;
+
 use super::diagnostic::{Diagnostic, Level, did_you_mean};
 use super::file::PatternFile;
 use super::located::Place;
@@ -10,6 +12,9 @@ pub const FILE_MAX: usize = 1 << 20;
 
 /// The deepest nesting: a scenario's line is six levels down.
 const DEPTH_MAX: usize = 24;
+
+/// Keys and values of a file; a pattern has some thirty.
+const NODES_MAX: usize = 100_000;
 
 /// A file's name, text and where it came from.
 #[derive(Clone, Debug)]
@@ -68,8 +73,8 @@ pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: DEPTH_MAX,
-            max_nodes: 100_000,
-            max_events: 300_000,
+            max_nodes: NODES_MAX,
+            max_events: 3 * NODES_MAX,
             max_aliases: 100,
             max_anchors: 100,
         },
@@ -158,6 +163,13 @@ fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
             finding("this alias stands for nothing".into())
                 .help("text that begins with `*` needs quotes")
         }
+        E::Budget {
+            breach: BudgetBreach::Events { .. } | BudgetBreach::Nodes { .. },
+            ..
+        } => finding(format!(
+            "the file has more than {NODES_MAX} keys and values"
+        ))
+        .help("split it; one file a component"),
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. } => {

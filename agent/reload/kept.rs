@@ -92,6 +92,14 @@ impl Kept {
         Ok(left_out)
     }
 
+    /// Whether a text is kept for each of these, whatever it says.
+    pub fn has<'a>(
+        &self,
+        mut paths: impl Iterator<Item = &'a PathBuf>,
+    ) -> bool {
+        paths.all(|path| self.directory.join(name(path)).exists())
+    }
+
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let path = self.directory.join(name);
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {

@@ -201,6 +201,9 @@ impl Patterns {
                     return;
                 }
                 watch.wait();
+                if !self.files.is_kept() {
+                    self.keep();
+                }
             }
         })?;
         Ok(waker)

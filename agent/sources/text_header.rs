@@ -80,6 +80,9 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
         caller: b"",
     };
     priority(&mut header);
+    if header.level.is_some() && protocol(&mut header).is_some() {
+        return header;
+    }
     decoded(&mut header);
     if bracket(&mut header) {
         // journalctl -o short-monotonic: `[ 12.3] host kernel: text`, and
@@ -126,6 +129,48 @@ fn priority(header: &mut Header<'_>) {
     header.text = rest;
 }
 
+/// `1 TIME HOST APP PROCID MSGID DATA text` behind the priority (RFC 5424,
+/// 6).
+fn protocol(header: &mut Header<'_>) -> Option<()> {
+    let rest = header.text.strip_prefix(b"1 ")?;
+    let (time, rest) = token(rest)?;
+    let (_host, rest) = token(rest)?;
+    let (app, rest) = token(rest)?;
+    let (_process, rest) = token(rest)?;
+    let (_message, rest) = token(rest)?;
+    let text = match rest.strip_prefix(b"-") {
+        Some(text) => text,
+        None => after_data(rest)?,
+    };
+    let time = std::str::from_utf8(time).ok()?;
+    let time: Option<jiff::Timestamp> = time.parse().ok();
+    let stamp = time.map(|t| Stamp::Instant(Timestamp(t.as_microsecond())));
+    let text = text.strip_prefix(b" ").unwrap_or(text);
+    header.wall = stamp;
+    header.text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    header.identifier = app;
+    header.kernel = app == b"kernel";
+    if header.kernel {
+        bracket(header);
+    }
+    Some(())
+}
+
+/// What follows structured data: `[id name="value"]`, one after another, a
+/// `]` within a value behind a backslash.
+fn after_data(mut text: &[u8]) -> Option<&[u8]> {
+    while let Some(inner) = text.strip_prefix(b"[") {
+        let mut escaped = false;
+        let end = inner.iter().position(|b| {
+            let ends = *b == b']' && !escaped;
+            escaped = *b == b'\\' && !escaped;
+            ends
+        })?;
+        text = &inner[end + 1..];
+    }
+    (text.is_empty() || text.starts_with(b" ")).then_some(text)
+}
+
 /// `kern  :err   : `, of `dmesg -x`.
 fn decoded(header: &mut Header<'_>) {
     let Some((facility, rest)) = word_before_colon(header.text) else {
@@ -160,7 +205,10 @@ fn bracket(header: &mut Header<'_>) -> bool {
     let fraction = number.contains(&b'.');
     if let Some((micros, more)) = seconds(number).filter(|_| fraction) {
         let delta = more.trim_ascii_start().starts_with(b"<");
-        if !(more.is_empty() || delta) {
+        // `@3`: kernels of boards that tell the CPU so.
+        let cpu = more.strip_prefix(b"@").and_then(digits);
+        let cpu = cpu.is_some_and(|(_, rest)| rest.is_empty());
+        if !(more.is_empty() || delta || cpu) {
             return false;
         }
         if number.len() == inner.len() {

@@ -246,3 +246,37 @@ proptest::proptest! {
         while reader.end().is_some() {}
     }
 }
+
+#[test]
+fn a_line_of_the_syslog_protocol_has_its_time_and_writer() {
+    let line = |text: &str| {
+        let mut reader = Reader::new(Timestamp(i64::MAX), TimeZone::UTC);
+        reader.line(text.as_bytes()).unwrap().clone()
+    };
+    for data in ["-", "[a@1 b=\"c\\] d\"][e@1]"] {
+        let told = line(&format!(
+            "<3>1 1970-01-01T00:00:01.5Z host kernel - - {data} \
+             \u{feff}EDAC MC0: 1 UE"
+        ));
+        assert_eq!(told.text, b"EDAC MC0: 1 UE");
+        assert_eq!(told.time, Time::Wall(Timestamp(1_500_000)));
+        assert_eq!((told.level, told.kernel), (Some(3), true));
+    }
+    let of_program =
+        line("<11>1 1970-01-01T00:00:01Z host app 12 ID - EDAC MC0: 1 UE");
+    assert_eq!(
+        (of_program.identifier, of_program.kernel),
+        (b"app".into(), false)
+    );
+    // No such line: nothing is taken away.
+    let text = "1 of 2 disks failed in bay a b c d";
+    assert_eq!(line(&format!("<3>{text}")).text, text.as_bytes());
+}
+
+#[test]
+fn a_time_that_tells_its_cpu_is_a_time() {
+    let mut reader = Reader::new(Timestamp(i64::MAX), TimeZone::UTC);
+    let line = reader.line(b"[   12.345678@3] EDAC MC0: 1 UE").unwrap();
+    assert_eq!(line.text, b"EDAC MC0: 1 UE");
+    assert_eq!(line.time, Time::Monotonic(12_345_678));
+}
