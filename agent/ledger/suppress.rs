@@ -1,7 +1,7 @@
 //! Symptoms and causes: a fault that another one explains is folded into it.
 //!
 //! A symptom waits `settle` for its cause, for as long as a cause that settles
-//! itself, and when raised still folds into a cause that opens within a minute
+//! itself or begins to hold, and when raised still folds into a cause that opens within a minute
 //! of it, or within `settle` where that is longer. A cause may itself be
 //! explained; no fault ever explains one that (through others) explains it, so
 //! chains end at a raised fault. When that ends, the whole chain ends with it; when
@@ -43,11 +43,14 @@ impl Ledger {
         let settle = self.set.get(&key.pattern).map(|p| p.settle);
         let within = settle.unwrap_or_default().max(CAUSE_WITHIN);
         let limit = fault.opened.unwrap_or(self.now.wall).plus(within);
+        let waits = fault.phase == Phase::Settling;
         let names = self.causes.get(&key.pattern).into_iter().flatten();
         let causes = names
             .flat_map(|name| self.table.of(name))
             .filter(|row| self.may_be_of(key, &row.fault.key))
-            .filter(|row| row.fault.opened.is_some_and(|t| t <= limit));
+            .filter(|row| {
+                row.fault.opened.is_some_and(|t| waits || t <= limit)
+            });
         let parents = self.parents_of(key);
         // Its parent before others: that is what the parent stands on.
         parents

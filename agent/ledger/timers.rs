@@ -17,6 +17,11 @@ use crate::time::{Timestamp, Uptime};
 /// window is still filling.
 const LINGER: Duration = Duration::from_secs(60);
 
+/// How much longer than it would a symptom waits for a cause that already
+/// holds, but not for long enough: while its source is silent its time stands
+/// still.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// A tolerated state of which its source says nothing (its part vanished) is
 /// forgotten after so long.
 const UNTOLD: Duration = Duration::from_secs(86_400);
@@ -136,21 +141,28 @@ impl Ledger {
     }
 
     /// When the last of those faults has settled that may explain this one
-    /// once they have.
+    /// once they have; one that only begins to hold is waited for as long as
+    /// [`PATIENCE`] goes.
     fn causes_settle(&self, row: &Row) -> Option<Uptime> {
         let key = &row.fault.key;
         if row.fault.phase != Phase::Settling {
             return None;
         }
+        let settle = |key: &FaultKey| self.set.get(&key.pattern);
+        let at_most = settle(key)
+            .and_then(|p| row.fault.settling.due(p.settle + PATIENCE));
         let names = self.causes.get(&key.pattern).into_iter().flatten();
         names
             .flat_map(|name| self.table.of(name))
-            .filter(|cause| cause.fault.phase == Phase::Settling)
             .filter(|cause| cause.fault.key != *key)
             .filter(|cause| self.may_be_of(key, &cause.fault.key))
-            .filter_map(|cause| {
-                let pattern = self.set.get(&cause.fault.key.pattern)?;
-                cause.fault.settling.due(pattern.settle)
+            .filter_map(|cause| match cause.fault.phase {
+                Phase::Settling => {
+                    let pattern = settle(&cause.fault.key)?;
+                    cause.fault.settling.due(pattern.settle)
+                }
+                _ if begins_to_hold(cause) => at_most,
+                _ => None,
             })
             .max()
     }
@@ -247,4 +259,13 @@ fn drive(watch: &mut Stopwatch, runs: bool, now: Uptime) -> bool {
     let stops = watch.since.is_some();
     watch.stop(now);
     stops
+}
+
+/// Whether a state holds, or held when it was last read, and not yet for as
+/// long as its pattern wants.
+fn begins_to_hold(row: &Row) -> bool {
+    let Row { fault, truth, .. } = row;
+    matches!(fault.phase, Phase::Tolerated | Phase::Cleared)
+        && *truth != Truth::False
+        && fault.held != Stopwatch::default()
 }

@@ -56,6 +56,42 @@ fn a_symptom_is_not_raised_while_its_cause_still_settles() {
 }
 
 #[test]
+fn a_symptom_waits_for_a_cause_that_its_silent_source_keeps_from_opening() {
+    let mut patterns = pair();
+    patterns[0].source = crate::observation::Source::IpmiSensor;
+    patterns[0].lasting = time("30s");
+    let mut w = World::new(patterns);
+    w.see("symptom", "fan/3");
+    w.pass("2s");
+    w.state("cause", "fan/3", Truth::True);
+    w.pass("20s");
+    w.state("cause", "fan/3", Truth::Unknown);
+    w.pass("5m");
+    assert!(w.told().is_empty(), "{:?}", w.told());
+    w.state("cause", "fan/3", Truth::True);
+    w.pass("10s");
+    assert_eq!(w.phase("cause", "fan/3"), Some(Phase::Active));
+    assert_eq!(w.phase("symptom", "fan/3"), Some(Phase::Explained));
+}
+
+#[test]
+fn a_symptom_does_not_wait_for_ever_nor_for_what_does_not_hold() {
+    for (truth, wait) in [(Truth::Unknown, "10m"), (Truth::False, "1s")] {
+        let mut patterns = pair();
+        patterns[0].source = crate::observation::Source::IpmiSensor;
+        patterns[0].lasting = time("30s");
+        let mut w = World::new(patterns);
+        w.see("symptom", "fan/3");
+        w.state("cause", "fan/3", Truth::True);
+        w.pass("20s");
+        assert_eq!(w.phase("symptom", "fan/3"), Some(Phase::Settling));
+        w.state("cause", "fan/3", truth);
+        w.pass(wait);
+        assert_eq!(w.phase("symptom", "fan/3"), Some(Phase::Active));
+    }
+}
+
+#[test]
 fn a_symptom_with_no_settle_is_raised_at_once() {
     let mut patterns = pair();
     patterns[1].settle = time("0s");
