@@ -172,7 +172,8 @@ impl Link {
         }
         let idle = matches!(self.address, Address::Lan(..))
             && now.since(self.used) > IDLE_MAX;
-        if idle {
+        let worn = self.transport.as_ref().is_some_and(|t| t.is_worn());
+        if idle || worn {
             self.transport = None;
         }
         self.used = now;

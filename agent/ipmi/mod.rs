@@ -199,4 +199,9 @@ pub trait Transport: Send {
         data: &[u8],
         deadline: Uptime,
     ) -> Result<Response, TransportError>;
+
+    /// Whether it had better be opened anew before the next command.
+    fn is_worn(&self) -> bool {
+        false
+    }
 }

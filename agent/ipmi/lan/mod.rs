@@ -47,6 +47,11 @@ const PACKET_MAX: usize = 1024;
 /// Packets that are not the one that is waited for, at most.
 const STRAY_MAX: u32 = 256;
 
+/// So many of a session's sixty-four numbers may be of commands that were
+/// sent more than once. The answer to the first sending may come at any time,
+/// so such a number is not used again.
+const REPEATED_MAX: u32 = 32;
+
 /// Send Message, Close Session.
 const SEND_MESSAGE: u8 = 0x34;
 const CLOSE_SESSION: u8 = 0x3C;
@@ -65,6 +70,8 @@ pub struct Lan {
     keys: Keys,
     number: u32,
     sequence: u8,
+    /// A bit for each sequence number that was sent more than once.
+    repeated: u64,
     vectors: File,
 }
 
@@ -107,6 +114,9 @@ impl Lan {
             // What is to be passed on is sent once: a second would be
             // carried out a second time.
             if now >= again && expected == key {
+                if again > began {
+                    self.repeated |= 1 << key.sequence;
+                }
                 self.dispatch(bytes)?;
                 again = now.plus(pause);
                 pause *= 2;
@@ -169,7 +179,12 @@ impl Lan {
     }
 
     fn next_sequence(&mut self) -> u8 {
-        self.sequence = (self.sequence + 1) & message::SEQUENCE_MASK;
+        for _ in 0..=message::SEQUENCE_MASK {
+            self.sequence = (self.sequence + 1) & message::SEQUENCE_MASK;
+            if self.repeated >> self.sequence & 1 == 0 {
+                break;
+            }
+        }
         self.sequence
     }
 }
@@ -209,6 +224,10 @@ impl Transport for Lan {
         );
         let outer = Key { address: BMC_ADDRESS, netfn, command, sequence };
         self.ask(&bytes, outer, Some(key), deadline)
+    }
+
+    fn is_worn(&self) -> bool {
+        self.repeated.count_ones() > REPEATED_MAX
     }
 }
 
@@ -307,6 +326,7 @@ fn log_in(
         keys,
         number: 0,
         sequence: 0,
+        repeated: 0,
         vectors,
     })
 }

@@ -26,6 +26,10 @@ enum Twist {
     /// Sealed with other keys.
     Forged,
     Twice,
+    /// Nothing yet: the answer is kept for later.
+    Kept,
+    /// What was kept, and the answer.
+    Late,
 }
 
 impl Default for Manners {
@@ -65,7 +69,8 @@ fn bmc(manners: Manners) -> Bmc {
     let (end, ended) = channel();
     let thread = std::thread::spawn(move || {
         let mut side = Side { manners, own: 0, nonce: [0; 16], keys: None };
-        let (mut bytes, mut count, mut before) = ([0; 1024], 0, Vec::new());
+        let (mut bytes, mut count) = ([0; 1024], 0);
+        let (mut before, mut kept) = (Vec::new(), Vec::new());
         while ended.try_recv().is_err() {
             let Ok((length, from)) = socket.recv_from(&mut bytes) else {
                 continue;
@@ -74,8 +79,14 @@ fn bmc(manners: Manners) -> Bmc {
             let twist = (side.manners.twist)(count);
             let answer = side.answer(&bytes[..length], twist);
             let out = if twist == Twist::Before { &before } else { &answer };
+            if twist == Twist::Kept {
+                kept.clone_from(&answer);
+            }
+            if twist == Twist::Late {
+                socket.send_to(&kept, from).unwrap();
+            }
             let times = match twist {
-                Twist::Silence => 0,
+                Twist::Silence | Twist::Kept => 0,
                 Twist::Twice => 2,
                 _ => 1,
             };
@@ -263,6 +274,39 @@ fn an_answer_to_another_command_is_not_taken() {
         let other = lan.send(Target::BMC, 4, 0x2D, &[2], soon);
         assert_eq!(other.unwrap_err().kind(), Some("timeout"));
     }
+}
+
+#[test]
+fn the_late_answer_to_what_was_sent_twice_is_nobody_elses() {
+    // The first sending of the first command is answered after the second,
+    // and again beside each answer, also where the numbers begin anew.
+    let twist = |n| match n {
+        4 => Twist::Kept,
+        6.. => Twist::Late,
+        _ => Twist::Answer,
+    };
+    let bmc = bmc(Manners { twist, ..Manners::default() });
+    let mut lan = open(&bmc, "ops", "s3cret").unwrap();
+    for n in 0..=130u8 {
+        let response = lan.send(Target::BMC, 4, 0x2D, &[n], soon()).unwrap();
+        assert_eq!(response.data, [n]);
+    }
+    assert!(!lan.is_worn());
+}
+
+#[test]
+fn a_session_whose_numbers_run_out_is_worn() {
+    let bmc = bmc(Manners::default());
+    let mut lan = open(&bmc, "ops", "s3cret").unwrap();
+    for _ in 0..=REPEATED_MAX {
+        assert!(!lan.is_worn());
+        let sequence = lan.next_sequence();
+        assert_eq!(lan.repeated >> sequence & 1, 0);
+        lan.repeated |= 1 << sequence;
+    }
+    assert!(lan.is_worn());
+    lan.repeated = u64::MAX;
+    lan.next_sequence();
 }
 
 #[test]
