@@ -1,6 +1,7 @@
 //! Which BMCs this machine has, and what is wrong where it has none: no BMC,
 //! no driver, no device file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,8 @@ const BMCS_MAX: usize = 16;
 /// The first one, where none is there yet.
 pub const FIRST: &str = "/dev/ipmi0";
 
-/// The kernel's devices, in their order, as absolute paths below `root`.
+/// The kernel's devices, in their order, as absolute paths below `root`; of a
+/// BMC that has several, the first.
 pub fn devices(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (dir, prefix) in PLACES {
@@ -36,8 +38,24 @@ pub fn devices(root: &Path) -> Vec<PathBuf> {
             break;
         }
     }
+    let mut seen = BTreeSet::new();
+    found.retain(|path| identity(root, path).is_none_or(|id| seen.insert(id)));
     found.truncate(BMCS_MAX);
     found
+}
+
+/// Which BMC is behind a device: the kernel knows it again by its GUID, and
+/// has one directory for all of its interfaces
+/// (drivers/char/ipmi/ipmi_msghandler.c). `None` where nobody can tell.
+fn identity(root: &Path, path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let number = name.strip_prefix("ipmi").unwrap_or(name);
+    let sys = root.join("sys/class/ipmi").join(format!("ipmi{number}"));
+    let bmc = fs::canonicalize(sys.join("device/bmc")).ok()?;
+    let guid = fs::read_to_string(bmc.join("guid")).ok()?;
+    // Some BMCs have nothing but noughts, which is nobody's.
+    let is_one = guid.chars().any(|c| c.is_ascii_hexdigit() && c != '0');
+    is_one.then_some(bmc)
 }
 
 /// Where the device that is to stand at `path` really does: older systems
@@ -142,6 +160,46 @@ mod tests {
             fs::write(path, "").unwrap();
         }
         dir
+    }
+
+    #[test]
+    fn two_interfaces_of_one_bmc_are_one_and_two_bmcs_are_two() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = |path: &str| {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        };
+        let file = |path: &str, text: &str| {
+            fs::write(root.path().join(path), text).unwrap();
+        };
+        dir("dev");
+        for bmc in ["0", "1", "2"] {
+            dir(&format!("sys/devices/platform/ipmi_bmc.{bmc}"));
+        }
+        // The third has the GUID of nobody.
+        for (bmc, guid) in [("0", "a1"), ("1", "b2"), ("2", "00-00")] {
+            let path = format!("sys/devices/platform/ipmi_bmc.{bmc}/guid");
+            file(&path, &format!("{guid}\n"));
+        }
+        let behind =
+            [("0", "0"), ("1", "0"), ("2", "1"), ("3", "2"), ("4", "2")];
+        for (device, bmc) in behind {
+            file(&format!("dev/ipmi{device}"), "");
+            let interface = format!("sys/class/ipmi/ipmi{device}/device");
+            dir(&interface);
+            let target = format!("sys/devices/platform/ipmi_bmc.{bmc}");
+            std::os::unix::fs::symlink(
+                root.path().join(target),
+                root.path().join(interface).join("bmc"),
+            )
+            .unwrap();
+        }
+        // Of this one nothing is known.
+        file("dev/ipmi5", "");
+        let names: Vec<_> = devices(root.path())
+            .iter()
+            .map(|path| path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["ipmi0", "ipmi2", "ipmi3", "ipmi4", "ipmi5"]);
     }
 
     #[test]
