@@ -117,7 +117,7 @@ impl Place {
         };
         let part = match self.is_system() {
             true => BOARD.to_owned(),
-            false => part::of(self.entity, 0, &self.name),
+            false => part::of(self.entity, 0, 0, &self.name),
         };
         let (name, entity) = (self.name.clone(), self.entity);
         Ok(Item { name, entity, part, fru })

@@ -169,7 +169,7 @@ impl Logged {
             let names_it = sensor.is_some()
                 || detail.dimm.is_none() && detail.slot.is_none();
             let label = if names_it { name.as_str() } else { "" };
-            let part = part::of_event(entity, event.kind, label, &detail);
+            let part = part::of_event(entity, event, label, &detail);
             logged.part = part;
             logged.over = !event.holds();
             logged.id = event.key.to_string();

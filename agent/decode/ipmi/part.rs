@@ -1,41 +1,62 @@
 //! Which part of ours a sensor or an event is about: what a technician
 //! pulls.
 //!
-//! Supplies, fans and processors are numbered by their entity's instance:
-//! `psu/2`. Modules, bays and cards are labelled on the board, and their
+//! Supplies, fans and processors are numbered by their entity's instance,
+//! `psu/2`, also where a controller counts its own or begins with nought.
+//! Modules, bays and cards are labelled on the board, and their
 //! sensors are named after the label: `dimm/DIMM_A1`; the census finds them
 //! by it. What is no part is a place on the board: `board/P12V`.
 
 use super::entity::Entity;
 use super::kinds;
-use super::sel::{Detail, SlotKind};
+use super::sel::{Detail, Event, SlotKind};
 
-/// Instances from here on count within a controller and stand for all of a
-/// kind: `Fan Redundancy`.
+/// Instances from here on count within a controller (IPMI 2.0, 39.1). Most
+/// use them for what stands for all of a kind, `Fan Redundancy`; some number
+/// everything like that, `PS1` from here on.
 const OF_CONTROLLER: u8 = 0x60;
 
-/// The part of an entity, a sensor's type and its name.
-pub fn of(entity: Entity, kind: u8, name: &str) -> String {
-    let is_one = (1..OF_CONTROLLER).contains(&entity.instance);
+/// Event/reading type of the sensors that tell of redundancy: they are of
+/// all of a kind, whatever their instance (`Power Supplies` is the third
+/// supply of a server with two).
+const REDUNDANCY: u8 = 0x0B;
+
+/// The part of an entity, of a sensor's type and event/reading type, and its
+/// name.
+pub fn of(entity: Entity, kind: u8, reading_type: u8, name: &str) -> String {
     let stem = stem(name);
-    let is_numbered = stem.contains(|c: char| c.is_ascii_digit());
+    let is_labelled = stem.contains(|c: char| c.is_ascii_digit());
     if let Some((part, by_label)) = pulled(entity.id)
-        && is_one
+        && let Some(number) = number(entity, stem, part)
+        && reading_type != REDUNDANCY
     {
-        return match by_label && is_numbered {
+        return match by_label && is_labelled {
             true if part == "dimm" => format!("{part}/{}", joined(stem)),
             true => format!("{part}/{stem}"),
-            false => format!("{part}/{}", entity.instance),
+            false => format!("{part}/{number}"),
         };
     }
     let name = if stem.is_empty() { "unnamed" } else { stem };
     format!("{}/{name}", place(kind))
 }
 
+/// Which of its kind an entity is; `None` where it is all of them.
+fn number(entity: Entity, stem: &str, part: &str) -> Option<u8> {
+    let is_labelled = || stem.contains(|c: char| c.is_ascii_digit());
+    match entity.instance {
+        own @ 1..OF_CONTROLLER => Some(own),
+        // One sensor may be of all modules of a socket: `CPU1 ECC`.
+        _ if part == "dimm" && !stem.to_lowercase().contains("dimm") => None,
+        0 if is_labelled() => Some(0),
+        own @ OF_CONTROLLER.. if is_labelled() => Some(own - OF_CONTROLLER + 1),
+        _ => None,
+    }
+}
+
 /// The part of an event: its sensor's, unless its data say more.
 pub fn of_event(
     entity: Entity,
-    kind: u8,
+    event: &Event,
     name: &str,
     detail: &Detail,
 ) -> String {
@@ -55,7 +76,7 @@ pub fn of_event(
         (_, Some((SlotKind::Pci | SlotKind::Pcie, slot))) => {
             format!("slot/{slot}")
         }
-        _ => of(entity, kind, name),
+        _ => of(entity, event.kind, event.reading_type, name),
     }
 }
 
@@ -130,10 +151,11 @@ pub fn stem(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sensor::Key;
     use super::*;
 
     fn part(id: u8, instance: u8, kind: u8, name: &str) -> String {
-        of(Entity::of(id, instance), kind, name)
+        of(Entity::of(id, instance), kind, 0x6F, name)
     }
 
     #[test]
@@ -149,6 +171,27 @@ mod tests {
         assert_eq!(part(29, 0x60, 4, "Fan Redundancy"), "fan/Fan Redundancy");
         assert_eq!(part(10, 0x60, 8, "PS Redundancy"), "power/PS Redundancy");
         assert_eq!(part(32, 0x60, 12, "Memory ECC"), "memory/Memory");
+    }
+
+    #[test]
+    fn a_sensor_of_redundancy_is_of_no_single_supply() {
+        let all = of(Entity::of(10, 3), 8, 0x0B, "Power Supplies");
+        assert_eq!(all, "power/Power Supplies");
+        let all = of(Entity::of(10, 0x62), 8, 0x0B, "PS1/2 Redundancy");
+        assert_eq!(all, "power/PS1/2 Redundancy");
+    }
+
+    #[test]
+    fn parts_that_a_controller_counts_are_numbered_from_its_first() {
+        assert_eq!(part(10, 0x60, 8, "PS1 Status"), "psu/1");
+        assert_eq!(part(10, 0x60, 0x0B, "Power1"), "psu/1");
+        assert_eq!(part(10, 0x61, 4, "PS2 Fan Status"), "psu/2");
+        assert_eq!(part(3, 0x61, 1, "CPU2 Core Rem"), "cpu/2");
+        assert_eq!(part(32, 0x60, 12, "DIMM000"), "dimm/DIMM000");
+        assert_eq!(part(32, 0x60, 12, "CPU1 ECC"), "memory/CPU1");
+        // And those that begin with nought.
+        assert_eq!(part(10, 0, 8, "PSU0_Status"), "psu/0");
+        assert_eq!(part(10, 1, 8, "PSU1_Status"), "psu/1");
     }
 
     #[test]
@@ -172,15 +215,22 @@ mod tests {
 
     #[test]
     fn an_event_that_names_its_module_is_filed_there() {
+        let memory = Event {
+            key: Key::default(),
+            kind: 12,
+            reading_type: 0x6F,
+            asserted: true,
+            data: [0; 3],
+        };
         let event = |detail: Detail, name| {
-            of_event(Entity::of(32, 0x60), 12, name, &detail)
+            of_event(Entity::of(32, 0x60), &memory, name, &detail)
         };
         let dimm = Detail { dimm: Some(3), ..Detail::default() };
         assert_eq!(event(dimm.clone(), "Memory ECC"), "dimm/Memory #3");
         assert_eq!(event(dimm.clone(), ""), "dimm/memory #3");
         // One sensor for all modules of a socket.
         assert_eq!(event(dimm.clone(), "CPU1 ECC"), "dimm/CPU1 #3");
-        let own = of_event(Entity::of(32, 1), 12, "DIMM_A1", &dimm);
+        let own = of_event(Entity::of(32, 1), &memory, "DIMM_A1", &dimm);
         assert_eq!(own, "dimm/DIMM_A1");
         let slot = Some((SlotKind::Pcie, 7));
         let slot = Detail { slot, ..Detail::default() };

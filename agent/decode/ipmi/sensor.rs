@@ -209,6 +209,7 @@ impl Sensor {
 
     /// The part that it belongs to: see [`super::part`].
     pub fn part(&self) -> String {
-        super::part::of(self.entity, self.kind, &self.name)
+        let Sensor { entity, kind, reading_type, name, .. } = self;
+        super::part::of(*entity, *kind, *reading_type, name)
     }
 }
