@@ -135,8 +135,7 @@ fn show(
     for bmc in bmcs {
         let views: Vec<View> =
             bmc.monitor.views().into_iter().filter(is_wanted).collect();
-        let grades =
-            views.iter().filter_map(|view| grade::of(view, false).ok());
+        let grades = views.iter().filter_map(|view| grade::of(view, false));
         let exit = match (&bmc.trouble, grades.max()) {
             (Some(_), _) => Exit::CannotCheck,
             (None, Some(Grade::Critical)) => Exit::Bad,
@@ -187,10 +186,10 @@ fn table(views: &[View], now: Uptime, out: &mut Screen) -> std::io::Result<()> {
     for view in views {
         let sensor = &view.sensor;
         let ink = match grade::of(view, false) {
-            Ok(Grade::Critical) => Ink::Red,
-            Ok(Grade::Warning) => Ink::Yellow,
-            Ok(Grade::Nominal) => Ink::Plain,
-            Err(_) => Ink::Dim,
+            Some(Grade::Critical) => Ink::Red,
+            Some(Grade::Warning) => Ink::Yellow,
+            Some(Grade::Nominal) => Ink::Plain,
+            None => Ink::Dim,
         };
         let (value, unit) = match value(view) {
             Some(value) => (number(value), sensor.units.to_string()),
@@ -300,7 +299,7 @@ fn sensor(view: &View, now: Uptime) -> Value {
         "unit": sensor.units.to_string(),
         "states": states,
         "unknown": unknown,
-        "grade": grade::of(view, false).ok().map(Grade::word),
+        "grade": grade::of(view, false).map(Grade::word),
         "thresholds": limits,
         "age_seconds": view.read.map(|read| now.since(read).as_secs_f64()),
     })

@@ -2,11 +2,12 @@
 //! alerts of others expect (`ipmi_*_state`), and what colours a table.
 //!
 //! Patterns do not use it: they name the states they mean. Where the states
-//! of the specification say nothing of good or bad (a maker's own, a button,
-//! a progress), it is good.
+//! of the specification say nothing of good or bad (a button, a progress), it
+//! is good; what a maker's own states say is not known.
 
-use super::monitor::{View, Why};
+use super::monitor::View;
 use crate::decode::ipmi::kinds;
+use crate::decode::ipmi::sensor::{SPECIFIC, Sensor};
 
 /// How bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,30 +40,37 @@ impl Grade {
     }
 }
 
-/// How bad a sensor's states are, or why that is unknown. `is_gone`: its part
-/// was there, and is not.
-///
-/// # Errors
-/// It is unknown.
-pub fn of(view: &View, is_gone: bool) -> Result<Grade, Why> {
-    let reading = view.reading.as_ref().map_err(|why| *why)?;
+/// How bad a sensor's states are; `None` where that is unknown. `is_gone`:
+/// its part was there, and is not.
+pub fn of(view: &View, is_gone: bool) -> Option<Grade> {
+    let reading = view.reading.as_ref().ok()?;
     let sensor = &view.sensor;
     if sensor.has_thresholds() {
-        return Ok(match reading.level() {
+        return Some(match reading.level() {
             0 => Grade::Nominal,
             1 => Grade::Warning,
             _ => Grade::Critical,
         });
+    }
+    if is_makers(sensor) {
+        return None;
     }
     // What was pulled has no state at all, and that is not good. A bay that
     // was never filled looks the same; so it is said only of what was there,
     // and of supplies, whose bays are all filled where it matters.
     let matters = is_gone || sensor.part().starts_with("psu/");
     if matters && sensor.presence(reading) == Some(false) {
-        return Ok(Grade::Critical);
+        return Some(Grade::Critical);
     }
     let states = reading.states.iter().map(|s| of_state(sensor.kind, s));
-    Ok(states.max().unwrap_or(Grade::Nominal))
+    Some(states.max().unwrap_or(Grade::Nominal))
+}
+
+/// Whether its states are its maker's: event/reading types 70h to 7Fh, and
+/// the states of types from C0h on (IPMI 2.0 tables 42-1 and 42-3).
+fn is_makers(sensor: &Sensor) -> bool {
+    matches!(sensor.reading_type, 0x70..=0x7F)
+        || sensor.reading_type == SPECIFIC && sensor.kind >= 0xC0
 }
 
 /// How bad one state is, of a sensor of this type: as FreeIPMI has it by
@@ -299,6 +307,17 @@ mod tests {
         assert_eq!(bay(0, false), Grade::Nominal);
         assert_eq!(bay(0, true), Grade::Critical);
         assert_eq!(bay(1, true), Grade::Nominal, "another is in it");
+    }
+
+    #[test]
+    fn what_the_states_of_a_maker_say_is_not_known() {
+        let of = |kind, reading_type| {
+            is_makers(&Sensor { kind, reading_type, ..Sensor::default() })
+        };
+        assert!(of(0xDE, 0x70) && of(kinds::POWER_SUPPLY, 0x70));
+        assert!(of(0xC1, SPECIFIC));
+        assert!(!of(0xC1, 0x03), "asserted and deasserted are known");
+        assert!(!of(kinds::POWER_SUPPLY, SPECIFIC));
     }
 
     #[test]

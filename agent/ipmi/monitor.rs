@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::grade::{self, Grade};
 use super::link::Link;
+use super::presence;
 use super::repository::{self, Repository, Stamp, WalkError};
 use super::{Target, TransportError, code, netfn};
 use crate::clock;
@@ -129,6 +130,8 @@ struct Polled {
     failures: u32,
     /// Whether its last reading told of something bad.
     was_bad: bool,
+    /// Whether it ever told that its power supply is there.
+    was_there: bool,
 }
 
 /// How a pass went.
@@ -176,7 +179,9 @@ impl Monitor {
 
     /// Every sensor as it was last read.
     pub fn views(&self) -> Vec<View> {
-        self.polled.iter().map(|p| p.view.clone()).collect()
+        let views = self.polled.iter().map(|p| p.view.clone()).collect();
+        let ever = self.polled.iter().any(|p| p.was_there);
+        if ever { views } else { presence::untold(views) }
     }
 
     /// Reads what is due, as far as the budget goes.
@@ -274,7 +279,9 @@ impl Monitor {
         if self.repository.is_some() {
             let stamp = link.with(repository::stamp)?;
             self.stamp_due = now.plus(STAMP_EVERY);
-            if stamp == self.stamp && now < self.again {
+            // Not said, it is asked again: a driver may answer for a BMC.
+            let is_same = stamp.is_none() || stamp == self.stamp;
+            if is_same && now < self.again {
                 return Ok(());
             }
         }
@@ -369,6 +376,7 @@ impl Polled {
             limits_due: Uptime(0),
             failures: 0,
             was_bad: false,
+            was_there: false,
         }
     }
 
@@ -403,10 +411,11 @@ impl Polled {
         match sensor.reading(response.code, &response.data, limits) {
             Ok(mut reading) => {
                 self.factors(link, &mut reading)?;
+                self.was_there |= presence::sees_supply(&sensor, &reading);
                 self.view.reading = Ok(reading);
                 self.view.read = Some(now);
                 let grade = grade::of(&self.view, false);
-                self.was_bad = grade != Ok(Grade::Nominal);
+                self.was_bad = grade.is_some_and(|g| g > Grade::Nominal);
                 self.failures = 0;
                 self.due = now.plus(self.every);
             }

@@ -6,11 +6,39 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::monitor::View;
-use crate::decode::ipmi::sensor::Key;
+use crate::decode::ipmi::reading::Reading;
+use crate::decode::ipmi::sensor::{Key, SPECIFIC, Sensor};
+use crate::decode::ipmi::{kinds, states};
 
 /// The kinds of parts that are pulled while a machine runs; others are
 /// counted by the firmware and the kernel.
 const PULLED: [&str; 3] = ["psu/", "fan/", "bay/"];
+
+/// Whether it is a supply's own sensor, which has states of its type.
+fn is_supply(sensor: &Sensor) -> bool {
+    sensor.kind == kinds::POWER_SUPPLY && sensor.reading_type == SPECIFIC
+}
+
+/// Whether a power supply tells that it is there.
+pub fn sees_supply(sensor: &Sensor, reading: &Reading) -> bool {
+    is_supply(sensor) && sensor.presence(reading) == Some(true)
+}
+
+/// Sensors of a BMC none of whose supplies ever told that it is there: a
+/// machine that runs has one, so this BMC does not use the bit, whatever its
+/// records say (old Supermicro boards report a healthy supply as no state at
+/// all). Before each was read nothing is concluded.
+pub fn untold(mut views: Vec<View>) -> Vec<View> {
+    let supplies = || views.iter().filter(|view| is_supply(&view.sensor));
+    if supplies().all(|view| view.reading.is_ok()) {
+        for view in views.iter_mut().filter(|v| is_supply(&v.sensor)) {
+            let sensor = Arc::make_mut(&mut view.sensor);
+            let bit = states::presence(sensor.kind, sensor.reading_type);
+            sensor.mask &= !bit.unwrap_or(0);
+        }
+    }
+    views
+}
 
 /// Whether a part is there, and the name of the sensor that tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,9 +95,6 @@ mod tests {
     use super::super::monitor::Why;
     use super::*;
     use crate::decode::ipmi::entity::Entity;
-    use crate::decode::ipmi::kinds;
-    use crate::decode::ipmi::reading::Reading;
-    use crate::decode::ipmi::sensor::Sensor;
     use crate::decode::ipmi::thresholds::Thresholds;
 
     fn view(number: u8, reading: Result<u16, Why>) -> View {
@@ -107,6 +132,23 @@ mod tests {
         assert_eq!(watch(&[view(1, Ok(0))]), Some(false));
         assert_eq!(watch(&[view(1, Ok(0)), view(2, Ok(1))]), Some(true));
         assert_eq!(watch(&[]), None);
+    }
+
+    #[test]
+    fn a_bmc_whose_supplies_are_never_there_does_not_tell_presence() {
+        let told = |views: Vec<View>| {
+            let views = untold(views);
+            let presence = |view: &View| {
+                let reading = view.reading.as_ref().ok()?;
+                view.sensor.presence(reading)
+            };
+            views.iter().map(presence).collect::<Vec<_>>()
+        };
+        // Nothing, and a failure without the bit of presence.
+        assert_eq!(told(vec![view(1, Ok(0)), view(2, Ok(2))]), [None, None]);
+        // One that cannot be read may be the one that is there.
+        let unread = view(2, Err(Why::NotYet));
+        assert_eq!(told(vec![view(1, Ok(0)), unread]), [Some(false), None]);
     }
 
     #[test]

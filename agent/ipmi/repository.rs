@@ -157,8 +157,11 @@ pub fn walk(link: &mut Link) -> Result<Repository, WalkError> {
         Ok(()) => None,
     };
     if let Some(why) = &mut found.incomplete {
-        *why =
-            format!("{} of {told} records could be read: {why}", found.records);
+        let of = match told {
+            0 => String::new(),
+            told => format!(" of {told}"),
+        };
+        *why = format!("{}{of} records could be read: {why}", found.records);
         found.skipped += told.saturating_sub(found.records + found.skipped);
     }
     satellites(link, &mut found)?;

@@ -241,8 +241,13 @@ impl BmcMetrics {
         up("bmc", answers);
         up("ipmi", answers && !bmc.sensors.is_empty());
         up("sel", answers && bmc.log.is_some());
-        up("chassis", answers && vitals.chassis.is_some());
-        up("dcmi", answers && vitals.power.is_some());
+        // What a BMC does not have is not down.
+        if vitals.chassis.is_some() {
+            up("chassis", answers);
+        }
+        if vitals.power.is_some() {
+            up("dcmi", answers);
+        }
         let set = |gauges: &GaugeVec, value: f64| {
             gauges.with_label_values(&[name]).set(value);
         };
@@ -453,6 +458,30 @@ mod tests {
         assert_eq!(title("battery"), "Battery");
         assert_eq!(title("event-logging"), "Event Logging Disabled");
         assert_eq!(tidy(11.977_000_000_1), 11.977);
+    }
+
+    #[test]
+    fn a_collector_that_a_bmc_does_not_have_is_not_down() {
+        let maker = Maker(prometheus::Registry::new());
+        let board = Board::default();
+        let metrics = BmcMetrics::new(&maker, board.clone());
+        let up = |power: Option<u16>, answers| {
+            board.update("ipmi0", |bmc| {
+                bmc.answers = Some(answers);
+                bmc.vitals.power = power;
+            });
+            metrics.show();
+            let labels = ["ipmi0", "dcmi"];
+            let families = maker.0.gather();
+            let family = families.iter().find(|f| f.name() == "ipmi_up");
+            let has = family.unwrap().get_metric().iter().any(|metric| {
+                metric.get_label().iter().any(|l| l.value() == labels[1])
+            });
+            has.then(|| metrics.up.with_label_values(&labels).get())
+        };
+        assert_eq!(up(None, true), None);
+        assert_eq!(up(Some(300), true), Some(1.0));
+        assert_eq!(up(Some(300), false), Some(0.0));
     }
 
     #[test]
