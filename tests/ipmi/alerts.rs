@@ -16,7 +16,7 @@ const RULES: &str = r#"groups:
   - name: ipmi
     rules:
       - alert: Down
-        expr: ipmi_up{collector="ipmi"} == 0
+        expr: ipmi_up == 0
       - alert: Temperature
         expr: ipmi_temperature_state == 2
       - alert: TooHot
@@ -37,6 +37,10 @@ const RULES: &str = r#"groups:
         expr: ipmi_chassis_power_state == 0
       - alert: Identity
         expr: ipmi_bmc_info{firmware_revision!="",manufacturer_id!=""} == 1
+      - alert: Full
+        expr: ipmi_sel_free_space_bytes < 512
+      - alert: Warning
+        expr: ipmi_current_state == 1 or ipmi_power_state == 1
       - alert: Slow
         expr: ipmi_scrape_duration_seconds > 30
 "#;
@@ -55,7 +59,7 @@ const FIRE: [(&str, &str); 10] = [
     // The simulated machine was never switched on.
     ("Off", ""),
 ];
-const SILENT: [&str; 2] = ["Down", "Slow"];
+const SILENT: [&str; 4] = ["Down", "Full", "Slow", "Warning"];
 
 /// Name and labels of a series as `promtool` takes them, and its value.
 fn series(page: &str) -> Vec<(String, String)> {
