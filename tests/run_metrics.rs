@@ -156,6 +156,25 @@ fn fault_series_are_bounded_and_the_rest_is_counted() {
 }
 
 #[test]
+fn the_worst_of_too_many_faults_has_a_series() {
+    let metrics = Metrics::new();
+    for n in 0..FAULTS_MAX {
+        show(&metrics, &fault(&format!("disk/d{n}"), Phase::Active));
+    }
+    let mut worst = fault("disk/worst", Phase::Active);
+    worst.severity = Severity::Fatal;
+    show(&metrics, &worst);
+    let all = series(&metrics);
+    let shown = all.iter().find(|l| l.contains("part=\"disk/worst\""));
+    assert!(shown.is_some_and(|l| l.contains("fatal") && l.ends_with(" 1")));
+    assert_eq!(all.len(), FAULTS_MAX + 1);
+    assert_eq!(overflow(&metrics).as_deref(), Some("1"));
+    // One that is no worse than those shown waits for room.
+    show(&metrics, &fault("disk/another", Phase::Active));
+    assert_eq!(overflow(&metrics).as_deref(), Some("2"));
+}
+
+#[test]
 fn a_fault_has_one_series_whatever_its_severity_becomes() {
     let metrics = Metrics::new();
     let mut fault = fault("disk/sda", Phase::Active);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::fault::{Fault, FaultKey, Phase};
 use super::room::Room;
 use crate::parts::ids::PartId;
+use crate::patterns::set::Severity;
 use crate::signal::Truth;
 use crate::time::Uptime;
 
@@ -14,6 +15,10 @@ use crate::time::Uptime;
 /// means that a pattern takes something for a part that is none. Each takes
 /// some kilobytes (`room.rs`).
 pub const FAULTS_MAX: usize = 1024;
+
+/// How many fatal ones are kept beyond those: a flood of lesser faults must
+/// not hide the one for which a node has to be emptied.
+const FATAL_MORE: usize = 64;
 
 /// How many go at once when the table is full, so that a flood of new parts
 /// does not search the whole table for each of them.
@@ -90,9 +95,13 @@ impl Table {
     #[must_use]
     pub fn insert(&mut self, row: Row, evicted: &mut u64) -> bool {
         let key = row.fault.key.clone();
+        let limit = match row.fault.severity {
+            Severity::Fatal => FAULTS_MAX + FATAL_MORE,
+            _ => FAULTS_MAX,
+        };
         if self.len >= FAULTS_MAX && self.get(&key).is_none() {
             *evicted += self.evict();
-            if self.len >= FAULTS_MAX {
+            if self.len >= limit {
                 return false;
             }
         }

@@ -3,7 +3,7 @@
 use crate::ledger::fault::Phase;
 use crate::ledger::testing::*;
 use crate::ledger::{ChangeKind, FAULTS_MAX};
-use crate::patterns::set::{Pattern, Proof, SubKey, Tolerance};
+use crate::patterns::set::{Pattern, Proof, Severity, SubKey, Tolerance};
 use crate::patterns::template::Template;
 use crate::signal::{Effect, Event, Truth};
 
@@ -455,4 +455,23 @@ fn a_table_full_of_raised_faults_refuses_and_says_so() {
         matches!(c.kind, ChangeKind::Opened { .. })
     };
     assert_eq!(w.changes.iter().filter(opened).count(), FAULTS_MAX);
+}
+
+#[test]
+fn a_table_full_of_lesser_faults_has_room_for_the_fatal_one() {
+    let mut w = World::new(vec![
+        pattern("bad"),
+        Pattern { severity: Severity::Fatal, ..pattern("worst") },
+    ]);
+    let events = (0..FAULTS_MAX + 5)
+        .map(|i| Event::Match(w.signal("bad", &format!("disk/x{i}"))))
+        .collect();
+    w.events(events);
+    w.see("worst", "disk/x0");
+    assert_eq!(w.phase("worst", "disk/x0"), Some(Phase::Active));
+    let events = (1..FAULTS_MAX)
+        .map(|i| Event::Match(w.signal("worst", &format!("disk/x{i}"))))
+        .collect();
+    w.events(events);
+    assert!(w.ledger.faults().count() < FAULTS_MAX + 100);
 }

@@ -8,6 +8,7 @@ use prometheus::IntGaugeVec;
 
 use super::maker::{Maker, OVERFLOW, locked};
 use crate::ledger::fault::{Fault, FaultKey};
+use crate::patterns::set::Severity;
 
 /// Fault series at most; a node with more is broken as a whole, and the count
 /// of the rest is in the overflow series.
@@ -34,7 +35,9 @@ struct Faults {
 struct Shown {
     /// pattern, component, part, severity.
     labels: [String; 4],
-    raised: bool,
+    /// Whether it is raised, and how bad it is: which of too many has a
+    /// series.
+    worth: (bool, Severity),
     has_series: bool,
     /// part, place, model, serial; where the census knows the part.
     part: Option<[String; 4]>,
@@ -48,14 +51,18 @@ impl Shown {
             fault.name().to_string(),
             fault.severity.word().to_owned(),
         ];
-        let raised = fault.phase.is_raised();
+        let worth = (fault.phase.is_raised(), fault.severity);
         let part = fault.about.as_ref().map(|about| {
             let text = |t: &Option<String>| t.clone().unwrap_or_default();
             let name = fault.name().to_string();
             let (place, model) = (text(&about.place), text(&about.model));
             [name, place, model, text(&about.serial)]
         });
-        Shown { labels, raised, has_series: false, part }
+        Shown { labels, worth, has_series: false, part }
+    }
+
+    fn is_raised(&self) -> bool {
+        self.worth.0
     }
 
     fn labels(&self) -> [&str; 4] {
@@ -136,8 +143,8 @@ impl FaultMetrics {
     }
 
     fn show(&self, faults: &mut Faults, key: &FaultKey, mut new: Shown) {
-        if faults.with_series >= FAULTS_MAX && new.raised {
-            self.make_room(faults);
+        if faults.with_series >= FAULTS_MAX && new.is_raised() {
+            self.make_room(faults, new.worth);
         }
         if faults.with_series < FAULTS_MAX {
             self.give_series(&mut new);
@@ -146,11 +153,12 @@ impl FaultMetrics {
         faults.shown.insert(key.clone(), new);
     }
 
-    /// A fault that is over gives its series up to one that is raised.
-    fn make_room(&self, faults: &mut Faults) {
-        let over = faults.shown.values_mut();
-        let mut over = over.filter(|shown| shown.has_series && !shown.raised);
-        if let Some(shown) = over.next() {
+    /// A fault that is over, or else the least of those that are not as bad,
+    /// gives its series up.
+    fn make_room(&self, faults: &mut Faults, to: (bool, Severity)) {
+        let all = faults.shown.values_mut().filter(|shown| shown.has_series);
+        let least = all.min_by_key(|shown| shown.worth);
+        if let Some(shown) = least.filter(|shown| shown.worth < to) {
             shown.has_series = false;
             let _ = self.active.remove_label_values(&shown.labels());
             faults.with_series -= 1;
@@ -160,7 +168,7 @@ impl FaultMetrics {
     fn give_series(&self, shown: &mut Shown) {
         shown.has_series = true;
         let series = self.active.with_label_values(&shown.labels());
-        series.set(i64::from(shown.raised));
+        series.set(i64::from(shown.is_raised()));
     }
 
     /// Gives free series to raised faults without one, and shows how many
@@ -174,7 +182,7 @@ impl FaultMetrics {
         }
         let mut rest = 0;
         for shown in faults.shown.values_mut() {
-            if shown.has_series || !shown.raised {
+            if shown.has_series || !shown.is_raised() {
                 continue;
             }
             if faults.with_series < FAULTS_MAX {
