@@ -1,6 +1,7 @@
 //! Watching the directories of pattern files.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -26,7 +27,9 @@ pub struct Watch {
     waker: SyncSender<()>,
     watcher: Option<notify::RecommendedWatcher>,
     dirs: Vec<PathBuf>,
-    watched: Vec<PathBuf>,
+    /// The directories that are watched, each with its inode: a watch goes
+    /// with it, when another directory takes its name.
+    watched: Vec<(PathBuf, u64)>,
 }
 
 impl Watch {
@@ -59,12 +62,26 @@ impl Watch {
     /// Watches each directory that exists and is not watched yet.
     fn cover(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        self.watched.retain(|d| d.is_dir());
+        let inode = |dir: &Path| {
+            let meta = std::fs::metadata(dir).ok().filter(|m| m.is_dir());
+            meta.map(|meta| meta.ino())
+        };
+        self.watched.retain(|(dir, known)| {
+            let stays = inode(dir) == Some(*known);
+            if !stays {
+                // It is gone, and perhaps its watch with it.
+                let _ = watcher.unwatch(dir);
+            }
+            stays
+        });
         for dir in &self.dirs {
-            if !self.watched.contains(dir)
+            if self.watched.iter().any(|(known, _)| known == dir) {
+                continue;
+            }
+            if let Some(inode) = inode(dir)
                 && watcher.watch(dir, RecursiveMode::NonRecursive).is_ok()
             {
-                self.watched.push(dir.clone());
+                self.watched.push((dir.clone(), inode));
             }
         }
     }
@@ -105,6 +122,22 @@ mod tests {
         }
         let woken = watch.events.recv_timeout(2 * DEBOUNCE);
         assert!(woken.is_err(), "it would wake itself for ever");
+    }
+
+    #[test]
+    fn a_directory_that_was_made_anew_is_watched_again() {
+        let (dir, mut watch) = watch();
+        let base = tempfile::tempdir().unwrap();
+        let old = base.path().join("old");
+        std::fs::rename(dir.path(), &old).unwrap();
+        std::fs::create_dir(dir.path()).unwrap();
+        watch.cover();
+        while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
+        std::fs::write(dir.path().join("a.yaml"), "a").unwrap();
+        assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
+        while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
+        std::fs::write(old.join("a.yaml"), "a").unwrap();
+        assert!(watch.events.recv_timeout(2 * DEBOUNCE).is_err());
     }
 
     #[test]

@@ -9,7 +9,9 @@
 //! kernel printed can act on the terminal of whoever reads the log.
 
 use std::fmt;
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -59,10 +61,14 @@ impl Log {
     /// The thread can't be made, or the process has a log already.
     pub fn start(config: config::Log) -> Result<Log, String> {
         let (log, lines) = Log::new();
+        // Not `Stdout`: a line that nobody reads would hold its lock, for
+        // which the end of the process waits.
+        let out = std::io::stdout().as_fd().try_clone_to_owned();
+        let mut out = File::from(out.map_err(|e| e.to_string())?);
         std::thread::Builder::new()
             .name("log".into())
             .stack_size(128 * 1024)
-            .spawn(move || write_all(&lines, &mut std::io::stdout()))
+            .spawn(move || write_all(&lines, &mut out))
             .map_err(|e| format!("no thread for the log: {e}"))?;
         let layer = log.layer(config);
         let subscriber = tracing_subscriber::registry().with(layer);

@@ -14,7 +14,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::fault_sample;
-use crate::support::{Agent, PATIENCE, PROGRAM, command, signal, write_config};
+use crate::support::{
+    Agent, PATIENCE, PROGRAM, command, free_address, signal, write_config,
+};
 
 /// The kernel's log alone, as a drill reads it.
 pub const KMSG: &str = "sources:\n  kmsg: { accept_userspace: true }\n  \
@@ -474,6 +476,40 @@ fn an_end_leaves_no_socket_and_a_hangup_ends_nothing() {
 fn runs(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// A pipe that takes no more, and the end that nobody reads.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while writer.write(&[b'\n'; 512]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn an_agent_whose_output_nobody_reads_ends_when_it_is_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = write_config(directory.path(), &free_address(), NOTHING);
+    let (_unread, stdout) = full_pipe();
+    let mut agent = command(&config).stdout(stdout).spawn().unwrap();
+    let since = std::time::Instant::now();
+    let wait = |what: &mut dyn FnMut() -> bool| {
+        while !what() {
+            assert!(since.elapsed() < PATIENCE, "it waits for a reader");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let socket = directory.path().join("run/f.sock");
+    wait(&mut || socket.exists());
+    signal(&agent, Signal::SIGTERM);
+    let mut status = None;
+    wait(&mut || {
+        status = agent.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
 }
 
 #[test]
