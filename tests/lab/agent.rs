@@ -10,8 +10,11 @@ use crate::guest::Guest;
 /// How long a fault may take to be told of: sources that poll, a guest
 /// without hardware virtualisation, and a host that compiles meanwhile.
 const SOON: Duration = Duration::from_secs(180);
-/// The longest shortened proof is 75 s, see `prepare`.
+/// The longest shortened proof is 60 s, see `prepare`.
 const PROOF: Duration = Duration::from_secs(360);
+/// How often the agent is asked meanwhile. A question costs a guest without
+/// hardware virtualisation some 100 ms of a processor.
+const AGAIN: Duration = Duration::from_millis(500);
 
 impl Guest {
     /// Starts the agent, with its state on the disk that survives a reboot,
@@ -21,6 +24,7 @@ impl Guest {
         let deadline = Instant::now() + SOON;
         while self.ask("wget -qO- http://127.0.0.1:9101/readyz").0 != 0 {
             assert!(Instant::now() < deadline, "{}", self.agent_log());
+            std::thread::sleep(AGAIN);
         }
     }
 
@@ -152,7 +156,7 @@ impl Guest {
                 eprintln!("after {waited:.1} s: {what}");
                 return answer;
             }
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(AGAIN);
         }
         let status = self.try_run("faultline --color never status --all").1;
         let history = self.try_run("faultline --color never history").1;

@@ -6,7 +6,7 @@ use crate::guest::{Guest, INTEL};
 
 /// Occasions of a tolerance of `once per 1m` have to lie this far apart, as
 /// `prepare` shortens it.
-const NEXT_OCCASION: Duration = Duration::from_secs(11);
+const NEXT_OCCASION: Duration = Duration::from_secs(6);
 
 #[test]
 fn what_disks_arrays_and_links_suffer_is_seen_and_its_end_too() {

@@ -14,9 +14,9 @@ fn a_kernel_that_hangs_is_stuck_and_crashes_is_well_after_a_boot() {
     let harm = guest.try_run("modinfo harm").0 == 0;
     if harm {
         guest.run("echo 1 >/proc/sys/kernel/watchdog_thresh");
-        // One is tolerated, and occasions lie ten seconds apart.
+        // One is tolerated, and occasions lie five seconds apart.
         guest.try_run("modprobe harm what=lockup");
-        guest.run("sleep 7");
+        guest.run("sleep 3");
         guest.try_run("modprobe harm what=lockup");
         guest.await_opened("kernel-soft-lockup", "cpu/cpu0");
         guest.try_run("modprobe harm what=oops");

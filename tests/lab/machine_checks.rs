@@ -129,7 +129,7 @@ fn a_fatal_one_is_history_after_the_boot(guest: &mut Guest, part: &str) {
 /// The boot that a fault caused is no proof that it is over; another one is.
 fn a_further_boot_is_its_proof(guest: &mut Guest, part: &str) {
     // Longer than the shortened proof.
-    guest.run("sleep 15");
+    guest.run("sleep 8");
     let fault = guest.fault("mce-uncorrected", part).unwrap();
     assert_eq!(fault["state"], "active", "{fault}");
     guest.reboot();

@@ -19,12 +19,12 @@ fn errors_of_pcie_links_are_seen_and_a_dead_port_is_well_after_a_boot() {
         fault.is_some_and(|f| f["count"] == 1 && f["state"] == "tolerated")
     });
     // A completion that came too late. The card's driver can't recover, so
-    // that is the fault; three in a day, which lie ten seconds apart, would be
+    // that is the fault; three in a day, which lie five seconds apart, would be
     // tolerated, and what is more is explained by it.
     guest.monitor("pcie_aer_inject_error virtio0 COMP_TIME");
     guest.await_opened("pcie-recovery-failed", PORT);
     for _ in 0..3 {
-        guest.run("sleep 11");
+        guest.run("sleep 6");
         guest.monitor("pcie_aer_inject_error virtio0 COMP_TIME");
     }
     guest.await_explained("pcie-nonfatal-error", CARD);
