@@ -155,7 +155,7 @@ fn is_wanted(node: &NodeView, args: &NodesArgs) -> bool {
     named
         && so
         && args.fault.as_ref().is_none_or(has)
-        && (!args.quarantined || node.quarantine.is_some())
+        && (!args.quarantined || is_quarantined(node))
 }
 
 fn badness(node: &NodeView) -> u8 {
@@ -286,6 +286,12 @@ fn faults(node: &NodeView) -> String {
     }
 }
 
+/// Whether the mark still keeps work off the node: a person may have taken
+/// the taint and left the notes.
+fn is_quarantined(node: &NodeView) -> bool {
+    node.quarantine.as_ref().is_some_and(|mark| mark.in_force)
+}
+
 fn sum(
     nodes: &[NodeView],
     whole: usize,
@@ -293,7 +299,7 @@ fn sum(
 ) -> std::io::Result<()> {
     let count =
         |state: State| nodes.iter().filter(|n| n.state == state).count();
-    let quarantined = nodes.iter().filter(|n| n.quarantine.is_some()).count();
+    let quarantined = nodes.iter().filter(|n| is_quarantined(n)).count();
     if !nodes.is_empty() {
         out.line("")?;
     }
@@ -387,6 +393,19 @@ mod tests {
         drop(screen);
         let text = String::from_utf8(buffer.lock().unwrap().clone()).unwrap();
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_mark_whose_taint_somebody_took_off_is_no_quarantine() {
+        let mut nodes = sample();
+        let count = |nodes: &[NodeView]| {
+            nodes.iter().filter(|node| is_quarantined(node)).count()
+        };
+        assert_eq!(count(&nodes), 1);
+        let mark = nodes[1].quarantine.as_mut().unwrap();
+        mark.in_force = false;
+        assert_eq!(count(&nodes), 0);
+        assert_eq!(quarantine(&nodes[1]), "taint taken off, hold");
     }
 
     #[test]
