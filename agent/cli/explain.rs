@@ -360,6 +360,9 @@ fn show_pattern(
     if pattern.benign {
         return Ok(report.more("benign: known to be harmless, opens nothing")?);
     }
+    if pattern.fallback {
+        report.more("fallback: knows only whose a line is")?;
+    }
     report.headed("tolerance", &tolerance(pattern))?;
     report.list("proofs", &proofs, "only a person ends it")?;
     if !escalations.is_empty() {

@@ -94,6 +94,9 @@ pub struct RawPattern {
     /// Known to be harmless.
     #[serde(default)]
     pub benign: bool,
+    /// Takes only kernel lines that no other pattern knows.
+    #[serde(default)]
+    pub fallback: bool,
     /// What is done while it holds.
     pub then: Option<At<RawThen>>,
     /// How far its faults may go.

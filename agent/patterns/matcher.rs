@@ -153,10 +153,19 @@ impl Scratch {
 pub enum Taken {
     /// No pattern knows it.
     Nothing,
+    /// A `fallback` pattern knows whose it is, but not what it says.
+    Fallback,
     /// A `benign` pattern knows it.
     Benign,
     /// At least one pattern took it; the events say which.
     Taken,
+}
+
+impl Taken {
+    /// Whether nobody knows what it says.
+    pub fn is_unexplained(self) -> bool {
+        matches!(self, Taken::Nothing | Taken::Fallback)
+    }
 }
 
 /// The compiled matchers of a pattern set.
@@ -169,6 +178,10 @@ pub struct Matcher {
     /// kernels say, so they are apart: a running agent has no use for them
     /// but where a line looks like trouble.
     benign: Group,
+    /// Rules for lines of which no other rule and no benign one knows
+    /// anything. They are as wide as a driver, so they too are asked only
+    /// where a line looks like trouble.
+    fallback: Group,
     /// Kernel text over several lines.
     blocks: Group,
     /// Kernel records of a form that carries user text, whole.
@@ -193,6 +206,7 @@ impl Matcher {
         let texts = [
             &self.kernel,
             &self.benign,
+            &self.fallback,
             &self.blocks,
             &self.formed,
             &self.journal,
@@ -219,7 +233,7 @@ impl Matcher {
         let expected = rules.first().map(|(_, rule)| &rule.pattern.expected);
         let expected = expected.cloned().unwrap_or_default();
         let (mut kernel, mut benign) = (Vec::new(), Vec::new());
-        let mut blocks = Vec::new();
+        let (mut blocks, mut fallback) = (Vec::new(), Vec::new());
         let mut formed = Vec::new();
         let (mut journal, mut file) = (vec![], vec![]);
         let mut others: BTreeMap<Source, Vec<Rule>> = BTreeMap::new();
@@ -228,13 +242,18 @@ impl Matcher {
                 Source::Kmsg => {
                     let plain = rule.forms.is_empty()
                         || rule.forms.iter().any(|f| f == "none");
-                    if rule.forms.iter().any(|f| f != "none") {
+                    let formed_too = rule.forms.iter().any(|f| f != "none");
+                    // Who knows no text can't tell a user's from a driver's.
+                    if formed_too && !rule.pattern.fallback {
                         formed.push(rule.clone());
                     }
                     match (plain, rule.block) {
                         (true, true) => blocks.push(rule),
                         (true, false) if rule.effect.is_none() => {
                             benign.push(rule);
+                        }
+                        (true, false) if rule.pattern.fallback => {
+                            fallback.push(rule);
                         }
                         (true, false) => kernel.push(rule),
                         (false, _) => {}
@@ -249,6 +268,7 @@ impl Matcher {
         Ok(Matcher {
             kernel: Group::beside(forms::entries(), kernel)?,
             benign: Group::new(benign)?,
+            fallback: Group::new(fallback)?,
             blocks: Group::new(blocks)?,
             formed: Group::new(formed)?,
             journal: Group::new(journal)?,
@@ -403,21 +423,41 @@ impl Matcher {
             false => Taken::Nothing, // nearly always
             true => self.offer(&self.kernel, record, text, scratch, out),
         };
-        self.or_benign(taken, record, text, scratch)
+        self.or_known(taken, record, text, scratch, out)
     }
 
-    /// A line that nothing took may be known as harmless, where that matters.
-    fn or_benign(
+    /// A line that nothing took may be known as harmless, or at least whose
+    /// it is, where that matters.
+    fn or_known(
         &self,
         taken: Taken,
         record: &KernelRecord<'_>,
         text: &[u8],
         scratch: &mut Scratch,
+        out: &mut Vec<Event>,
     ) -> Taken {
         if taken != Taken::Nothing || scratch.lean {
             return taken;
         }
-        self.one(&self.benign, record, text, scratch, &mut Vec::new())
+        let none = &mut Vec::new();
+        match self.one(&self.benign, record, text, scratch, none) {
+            Taken::Nothing => self.whose(record, text, scratch, out),
+            known => known,
+        }
+    }
+
+    /// Asks the fallbacks; the first that knows the line has it.
+    fn whose(
+        &self,
+        record: &KernelRecord<'_>,
+        text: &[u8],
+        scratch: &mut Scratch,
+        out: &mut Vec<Event>,
+    ) -> Taken {
+        let first = out.len();
+        let taken = self.one(&self.fallback, record, text, scratch, out);
+        out.truncate(first + 1);
+        taken.min(Taken::Fallback)
     }
 
     fn line(
@@ -446,7 +486,7 @@ impl Matcher {
             };
         }
         let taken = self.one(&self.kernel, record, line, scratch, out);
-        self.or_benign(taken, record, line, scratch)
+        self.or_known(taken, record, line, scratch, out)
     }
 
     fn one(

@@ -97,6 +97,7 @@ pub(super) fn build(
         settle: settle(p, findings),
         history: p.history,
         benign: p.benign,
+        fallback: p.fallback,
         condition: condition(p, &component, findings),
         quarantine: then(p).unwrap_or(Quarantine::None),
         stage: p.stage.unwrap_or(if file.builtin {
@@ -115,6 +116,7 @@ pub(super) fn build(
         component,
     };
     required(p, opens, findings);
+    fallback(p, source, findings);
     let rules = rules(p, pattern, taken, findings);
     let good = !findings.found[before..]
         .iter()
@@ -137,6 +139,21 @@ fn opens(p: &RawPattern, findings: &mut Findings<'_>) -> bool {
             p.count.as_ref().map(|c| &c.value),
             Some(RawCount::Number(0))
         )
+}
+
+/// A pattern that only knows whose a line is, and not what it says, cannot
+/// open a fault by it.
+fn fallback(p: &RawPattern, source: Source, findings: &mut Findings<'_>) {
+    let counts = !matches!(
+        p.count.as_ref().map(|c| &c.value),
+        Some(RawCount::Number(0))
+    );
+    let other = p.benign || p.history || source != Source::Kmsg;
+    if p.fallback && (counts || other) {
+        findings
+            .error_here("`fallback` is only for evidence of `kmsg`".into())
+            .help("give it `source: kmsg` and `count: 0`");
+    }
 }
 
 /// What a pattern of its kind cannot do without.

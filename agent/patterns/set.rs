@@ -225,6 +225,8 @@ pub struct Pattern {
     pub history: bool,
     /// Known to be harmless.
     pub benign: bool,
+    /// Takes only kernel lines that no other pattern knows.
+    pub fallback: bool,
     /// The Node condition that reports it.
     pub condition: Arc<str>,
     /// What keeps work off the node while it holds.

@@ -336,3 +336,37 @@ fn the_built_in_expressions_compile_within_their_limits() {
         }
     }
 }
+
+const DRIVER: &str = "
+  - name: driver-detail
+    summary: s
+    severity: warning
+    source: kmsg
+    where: { message: '^I/O error, dev (?<dev>sd[a-z]|md\\d)' }
+    part: 'disk/{dev}'
+    count: 0
+    fallback: true
+  - name: known-harmless
+    source: kmsg
+    benign: true
+    where: { message: '^I/O error, dev md9' }
+";
+
+#[test]
+fn a_fallback_takes_only_what_nobody_knows_and_leaves_it_unexplained() {
+    let set = set(&format!("{ERROR}{DRIVER}"));
+    let found = signals(&set, "I/O error, dev sda, sector 1");
+    let names: Vec<&str> = found.iter().map(|s| &*s.pattern).collect();
+    assert_eq!(names, ["io-error"]);
+    let (taken, events) = offer(&set, "I/O error, dev md1, lost", "none");
+    assert_eq!(taken, Taken::Fallback);
+    assert!(matches!(&events[..], [Event::Match(s)]
+        if s.effect == Effect::Evidence && s.part.as_str() == "disk/md1"));
+    assert_eq!(offer(&set, "I/O error, dev md9", "none").0, Taken::Benign);
+}
+
+#[test]
+fn a_fallback_cannot_open_a_fault() {
+    let text = file(&DRIVER.replace("    count: 0\n", ""));
+    assert!(complaints(&text).contains("only for evidence"));
+}

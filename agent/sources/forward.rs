@@ -46,7 +46,7 @@ pub fn kernel(
     // Whoever reads once has no ledger that would know what it waits for.
     scratch.lean = !trouble && !context.once;
     let taken = matcher.observe_kernel(record, scratch, events);
-    if taken == Taken::Nothing && trouble {
+    if trouble && taken.is_unexplained() {
         let shaped = record.form() == "none";
         context.unexplained.note(record.text, shaped, record.time);
     }

@@ -179,7 +179,7 @@ impl Sink for Machine<'_> {
                 });
             self.totals.matched += u64::from(found == Taken::Taken);
         }
-        if taken == Taken::Nothing
+        if taken.is_unexplained()
             && line.kernel
             && looks_like_trouble(line.level, &line.subsystem)
         {
