@@ -46,6 +46,7 @@ pub fn pattern(name: &str) -> Pattern {
         settle: time("5s"),
         history: false,
         benign: false,
+        fallback: false,
         condition: "DiskFault".into(),
         quarantine: Quarantine::None,
         stage: Stage::Enforce,

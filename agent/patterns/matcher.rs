@@ -6,112 +6,26 @@
 //! tried. A line that matches nothing allocates nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::field_matcher::Expression;
+use super::group::Group;
 use super::lately::{Gave, Key, Lately};
 use super::rule::Rule;
 use super::shown::clip;
-use super::skeleton::Skeleton;
 use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::observation::{LEVELS, Observation, Source, Value};
-use crate::prefilter::{Entry, Prefilter};
 use crate::signal::{Effect, Event, Truth};
 
 /// What ends the kernel's line about a rate limit (lib/ratelimit.c).
 const SUPPRESSED: &[u8] = b" callbacks suppressed";
 
-/// The rules for one sort of text.
-#[derive(Default)]
-struct Group {
-    rules: Vec<Rule>,
-    /// Rules without a skeleton.
-    always: Vec<u32>,
-    /// The rules' skeletons, behind what else is looked for in the same
-    /// pass.
-    prefilter: Prefilter,
-    /// How many entries of others there are.
-    others: u32,
-}
-
-impl fmt::Debug for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Group({} rules)", self.rules.len())
-    }
-}
-
-impl Group {
-    fn new(rules: Vec<Rule>) -> Result<Group, String> {
-        Group::beside(Vec::new(), rules)
-    }
-
-    /// The rules, looked for in one pass with the entries `others`.
-    ///
-    /// # Errors
-    /// When there are too many literals.
-    fn beside(
-        others: Vec<Entry>,
-        mut rules: Vec<Rule>,
-    ) -> Result<Group, String> {
-        let mut entries = others;
-        let mut always = Vec::new();
-        let others = u32::try_from(entries.len());
-        let others = others.map_err(|_| "too many literals")?;
-        for (i, rule) in rules.iter_mut().enumerate() {
-            let i = u32::try_from(i).map_err(|_| "too many patterns")?;
-            if rule.skeletons.is_empty() {
-                always.push(i);
-            }
-            // The prefilter keeps them from here on.
-            for s in std::mem::take(&mut rule.skeletons) {
-                let Skeleton { pieces, anchored } = s.without_trifles();
-                let owner = others.checked_add(i).ok_or("too many patterns")?;
-                entries.push(Entry { pieces, anchored, owner });
-            }
-        }
-        let prefilter = Prefilter::new(&entries)?;
-        rules.shrink_to_fit();
-        Ok(Group { rules, always, prefilter, others })
-    }
-
-    /// The rules worth trying on this text, in order, into `scratch`; says
-    /// whether there are any.
-    fn candidates(&self, text: &[u8], scratch: &mut Scratch) -> bool {
-        self.search(text, scratch, |_, _| ())
-    }
-
-    /// The same, and tells `other` of the entries of others.
-    #[inline]
-    fn search(
-        &self,
-        text: &[u8],
-        scratch: &mut Scratch,
-        mut other: impl FnMut(usize, u32),
-    ) -> bool {
-        scratch.candidates.clear();
-        scratch.candidates.extend_from_slice(&self.always);
-        let candidates = &mut scratch.candidates;
-        self.prefilter.find(text, |at, owner| {
-            match owner.checked_sub(self.others) {
-                Some(rule) => candidates.push(rule),
-                None => other(at, owner),
-            }
-        });
-        if scratch.candidates.len() > 1 {
-            scratch.candidates.sort_unstable();
-            scratch.candidates.dedup();
-        }
-        !scratch.candidates.is_empty()
-    }
-}
-
 /// Buffers that one source's thread reuses from line to line.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    candidates: Vec<u32>,
+    pub(super) candidates: Vec<u32>,
     /// Leaves out what changes nothing in a running agent: text that is
     /// known to be harmless, where nobody asks whether it is known; proofs
     /// and evidence for faults that cannot be; and all but the number of

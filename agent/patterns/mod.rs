@@ -12,6 +12,7 @@ pub mod examples;
 pub mod field_matcher;
 mod fields;
 pub mod file;
+mod group;
 mod lately;
 mod life;
 pub mod located;
