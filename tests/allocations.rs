@@ -69,7 +69,9 @@ fn a_line_that_matches_nothing_does_not_allocate() {
             let taken =
                 set.matcher.observe_kernel(&record, &mut scratch, &mut out);
             let made = COUNT.load(Ordering::Relaxed) - before;
-            if pass == 1 && taken != Taken::Taken {
+            // Whose a line is, is told in a signal, where it may be trouble.
+            let told = matches!(taken, Taken::Taken | Taken::Fallback);
+            if pass == 1 && !told {
                 untaken += 1;
                 assert_eq!(made, 0, "{line}");
             }
