@@ -1,6 +1,8 @@
 //! Keeps the process small: the C library's allocator would rather be fast,
 //! and the kernel maps more of the program than it needs.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use crate::time::Uptime;
@@ -16,6 +18,13 @@ pub fn give_back() {
     }
 }
 
+/// From this size on a piece of memory is the kernel's business, bytes: it
+/// goes back as soon as it is free, and leaves no hole. Left alone, the C
+/// library begins at 128 KiB and raises this with each such piece that it
+/// frees (mallopt(3)).
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING: libc::c_int = 64 << 10;
+
 /// Lets all threads share one heap: a dozen threads that allocate little
 /// would each keep a mostly empty one. Call it before they start.
 #[expect(unsafe_code, reason = "mallopt is a C function")]
@@ -24,6 +33,7 @@ pub fn share_one_heap() {
     // SAFETY: mallopt(3) takes two numbers; no thread but this one runs yet.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
     }
 }
 
@@ -61,33 +71,59 @@ impl Tidying {
     }
 }
 
-/// Lets go of the program's pages, most of which only the start needed and
-/// which are more than half of what is resident. What is needed again is
-/// mapped again, from the page cache, and sixteen pages at a time.
+/// Lets go of the program's pages, code and constants, most of which only the
+/// start needed and which are more than half of what is resident. What is
+/// needed again is mapped again, from the page cache, and sixteen pages at a
+/// time.
 #[expect(unsafe_code, reason = "madvise is a C function")]
-pub fn let_go_of_code() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
+pub fn let_go_of_program() {
+    let Ok(maps) = File::open("/proc/self/smaps") else { return };
     let Ok(own) = std::fs::read_link("/proc/self/exe") else { return };
-    let own = own.display().to_string();
-    for (begin, length) in maps.lines().filter_map(|line| code(line, &own)) {
-        // SAFETY: a private mapping of a file that cannot be written and so
-        // was never changed: the kernel reads the same bytes again when they
-        // are wanted. The address is only named, not accessed.
+    let maps = BufReader::new(maps).lines().map_while(Result::ok);
+    for (begin, length) in untouched(maps, &own.display().to_string()) {
+        // SAFETY: a private mapping of a file that cannot be written and of
+        // which the kernel says that no page was ever changed: it reads the
+        // same bytes again when they are wanted. The address is only named,
+        // not accessed.
         unsafe {
             libc::madvise(begin as *mut _, length, libc::MADV_DONTNEED);
         }
     }
 }
 
-/// Where the program's code is mapped, if this line of `/proc/self/maps`
-/// tells (proc_pid_maps(5)): `55d0-55f0 r-xp 00000000 fe:00 17  /bin/a`.
-/// Other pages that can't be written may have been, before they were sealed.
-fn code(line: &str, own: &str) -> Option<(usize, usize)> {
-    let (range, rest) = line.split_once(' ')?;
-    if !rest.starts_with("r-xp ") || !rest.ends_with(own) {
-        return None;
+/// The mappings of this file that are as they stand in it, if these are the
+/// lines of `/proc/self/smaps` (proc_pid_smaps(5)): a line such as
+/// `55d0-55f0 r-xp 00000000 fe:00 17  /bin/a`, then its counts. What can't be
+/// written now may have been, before it was sealed; then some of its pages are
+/// `Anonymous`, or were, before they were swapped out.
+fn untouched(
+    lines: impl Iterator<Item = String>,
+    own: &str,
+) -> Vec<(usize, usize)> {
+    let mut all: Vec<(usize, usize)> = Vec::new();
+    let mut is_last = false;
+    for line in lines {
+        let Some((word, rest)) = line.split_once(' ') else { continue };
+        let counts = ["Anonymous:", "Swap:"];
+        if !word.ends_with(':') {
+            let range = range(word).filter(|_| {
+                let sealed = ["r-xp ", "r--p "];
+                rest.ends_with(own)
+                    && sealed.iter().any(|p| rest.starts_with(p))
+            });
+            is_last = range.is_some();
+            all.extend(range);
+        } else if is_last && counts.contains(&word) && rest.trim() != "0 kB" {
+            is_last = false;
+            all.pop();
+        }
     }
-    let (begin, end) = range.split_once('-')?;
+    all
+}
+
+/// Where `55d0-55f0` begins, and how long it is.
+fn range(word: &str) -> Option<(usize, usize)> {
+    let (begin, end) = word.split_once('-')?;
     let begin = usize::from_str_radix(begin, 16).ok()?;
     let end = usize::from_str_radix(end, 16).ok()?;
     Some((begin, end.checked_sub(begin)?))
@@ -108,24 +144,37 @@ mod tests {
     }
 
     #[test]
-    fn only_the_programs_own_code_is_let_go_of() {
-        let line = |flags: &str, path: &str| {
-            format!("55d0000-55f0000 {flags} 00001000 fe:00 17   {path}")
+    fn only_what_stands_in_the_programs_file_as_it_is_is_let_go_of() {
+        let all = |flags: &str, path: &str, anonymous: u32, swap: u32| {
+            let lines = format!(
+                "55d0000-55f0000 {flags} 00001000 fe:00 17   {path}\n\
+                 Rss:      96 kB\nAnonymous:     {anonymous} kB\n\
+                 AnonHugePages:    0 kB\nSwap:    {swap} kB\n\
+                 VmFlags: rd ex mr mw me\n\
+                 7ff0000-7ff1000 rw-p 00000000 00:00 0\nAnonymous: 4 kB\n"
+            );
+            untouched(lines.lines().map(str::to_owned), "/bin/a")
         };
-        let of = |flags, path| code(&line(flags, path), "/bin/a");
-        assert_eq!(of("r-xp", "/bin/a"), Some((0x55d_0000, 0x2_0000)));
-        assert_eq!(of("r--p", "/bin/a"), None, "it may be sealed data");
-        assert_eq!(of("rw-p", "/bin/a"), None);
-        assert_eq!(of("r-xp", "/lib/b"), None);
-        assert_eq!(code("", "/bin/a"), None);
+        let whole = [(0x55d_0000, 0x2_0000)];
+        assert_eq!(all("r-xp", "/bin/a", 0, 0), whole);
+        assert_eq!(all("r--p", "/bin/a", 0, 0), whole);
+        assert_eq!(all("r--p", "/bin/a", 8, 0), [], "sealed data");
+        assert_eq!(all("r--p", "/bin/a", 0, 4), [], "sealed, swapped out");
+        assert_eq!(all("rw-p", "/bin/a", 0, 0), []);
+        assert_eq!(all("r-xp", "/lib/b", 0, 0), []);
+        assert_eq!(untouched([String::new()].into_iter(), "/bin/a"), []);
     }
 
     #[test]
     fn the_program_goes_on_after_it() {
-        let_go_of_code();
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let said = |text: &str| format!("{text} {}", env!("CARGO_PKG_NAME"));
+        let before = said("constants of");
+        let_go_of_program();
+        assert_eq!(said("constants of"), before);
+        let maps = File::open("/proc/self/smaps").unwrap();
         let own = std::fs::read_link("/proc/self/exe").unwrap();
-        let own = own.display().to_string();
-        assert!(maps.lines().any(|line| code(line, &own).is_some()));
+        let lines = BufReader::new(maps).lines().map_while(Result::ok);
+        let found = untouched(lines, &own.display().to_string());
+        assert!(found.len() >= 2, "code and constants: {found:?}");
     }
 }

@@ -445,7 +445,7 @@ impl Keeper {
         if self.tidying.is_due(boot) {
             self.ledger.patterns().matcher.forget_unused();
             memory::give_back();
-            memory::let_go_of_code();
+            memory::let_go_of_program();
         }
     }
 
