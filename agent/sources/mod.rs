@@ -162,23 +162,38 @@ impl Setup {
     /// Reads until told to stop, or until it fails.
     fn run(&self, context: &mut Context) -> Result<End, Failure> {
         match self {
-            Setup::Kmsg(options) => kmsg::run(options, context),
-            Setup::Journal(options) => journal::run(options, context),
-            Setup::File(options) => file::run(options, context),
-            Setup::Mount(options) => mount::run(options, context),
-            Setup::Edac(options) => edac::run(options, context),
-            Setup::Aer(options) => aer::run(options, context),
-            Setup::Disk(options) => disk::run(options, context),
-            Setup::Raid(options) => raid::run(options, context),
-            Setup::Pcie(options) => pcie::run(options, context),
-            Setup::Host(options) => host::run(options, context),
-            Setup::Hwmon(options) => hwmon::run(options, context),
-            Setup::IpmiSensor(options) => ipmi_sensor::run(options, context),
-            Setup::IpmiSel(options) => ipmi_sel::run(options, context),
-            Setup::Inventory(options) => inventory::run(options, context),
-            Setup::Mce(options) => trace::run(options, context),
+            Setup::Kmsg(options) => apart(kmsg::run, options, context),
+            Setup::Journal(options) => apart(journal::run, options, context),
+            Setup::File(options) => apart(file::run, options, context),
+            Setup::Mount(options) => apart(mount::run, options, context),
+            Setup::Edac(options) => apart(edac::run, options, context),
+            Setup::Aer(options) => apart(aer::run, options, context),
+            Setup::Disk(options) => apart(disk::run, options, context),
+            Setup::Raid(options) => apart(raid::run, options, context),
+            Setup::Pcie(options) => apart(pcie::run, options, context),
+            Setup::Host(options) => apart(host::run, options, context),
+            Setup::Hwmon(options) => apart(hwmon::run, options, context),
+            Setup::IpmiSensor(options) => {
+                apart(ipmi_sensor::run, options, context)
+            }
+            Setup::IpmiSel(options) => apart(ipmi_sel::run, options, context),
+            Setup::Inventory(options) => {
+                apart(inventory::run, options, context)
+            }
+            Setup::Mce(options) => apart(trace::run, options, context),
         }
     }
+}
+
+/// Runs a source in a frame of its own: with all of them in one, every
+/// source's stack would have the room that all of them need, 20 KiB.
+#[inline(never)]
+fn apart<O>(
+    run: fn(&O, &mut Context) -> Result<End, Failure>,
+    options: &O,
+    context: &mut Context,
+) -> Result<End, Failure> {
+    run(options, context)
 }
 
 /// Why a source ended without failing.
