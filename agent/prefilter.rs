@@ -107,6 +107,9 @@ impl Prefilter {
     /// # Errors
     /// When there are too many, or one is empty.
     pub fn new(all: &[Entry]) -> Result<Prefilter, String> {
+        if all.is_empty() {
+            return Ok(Prefilter::default());
+        }
         let many = |_| "too many literals".to_owned();
         let common = Common::of(all);
         let mut made = Prefilter::default();
@@ -150,6 +153,7 @@ impl Prefilter {
         made.short.sort_by_key(|slot| slot.window as u8);
         made.slots.sort_by_key(|slot| (hash(slot.gram()), slot.window));
         let bucket = |s: &Slot| hash(s.gram()) >> (HASH_BITS - BUCKET_BITS);
+        made.heads.reserve_exact((1 << BUCKET_BITS) + 1);
         for b in 0..=1u32 << BUCKET_BITS {
             let head = made.slots.partition_point(|s| bucket(s) < b);
             made.heads.push(head.try_into().map_err(many)?);

@@ -212,7 +212,7 @@ fn lines() -> Vec<String> {
     let packs = reload::list(&harness::root().join("patterns")).unwrap();
     let files = packs.iter().map(|path| reload::read(path).unwrap());
     let mut all: Vec<String> = files
-        .flat_map(|f| parse::parse(&f).unwrap().file.patterns)
+        .flat_map(|f| parse::parse(&f).unwrap().file.patterns.clone())
         .flat_map(|p| p.value.examples)
         .filter_map(|e| e.value.line)
         .collect();

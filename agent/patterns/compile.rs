@@ -13,6 +13,7 @@ use super::parse::ParsedFile;
 use super::pattern;
 use super::rule::Rule;
 use super::set::{Pattern, PatternSet};
+use super::skeleton::Skeletons;
 use crate::hash::fnv1a;
 use crate::observation::Source;
 
@@ -20,11 +21,14 @@ use crate::observation::Source;
 /// the agent large. 1,000 is what the matcher is measured with.
 pub const PATTERNS_MAX: usize = 4000;
 
-/// A checked pattern, its rules, and the names it speaks of.
+/// The checked patterns, their rules, and what their rules must contain.
+#[derive(Default)]
 pub(super) struct Built {
-    pub(super) pattern: Arc<Pattern>,
+    pub(super) patterns: Vec<Arc<Pattern>>,
     pub(super) rules: Vec<(Source, Rule)>,
-    pub(super) callbacks: Vec<String>,
+    /// The pattern whose lines the rate limit of a kernel function hides.
+    pub(super) callbacks: BTreeMap<String, Arc<str>>,
+    pub(super) skeletons: Skeletons,
 }
 
 /// One pattern as written, and where.
@@ -64,13 +68,14 @@ pub fn compile(
             .collect(),
         seen: Default::default(),
         expected: Default::default(),
+        words: Default::default(),
     };
-    let mut built = Vec::new();
+    let mut built = Built::default();
     for entry in entries.values().filter(|e| !e.raw.value.disabled) {
         let file = &files[entry.file];
         let found = &mut findings[entry.file];
         found.here = entry.raw.value.name.place;
-        built.extend(pattern::build(file, entry.raw, &known, found));
+        pattern::build(file, entry.raw, &known, found, &mut built);
     }
     circles(&entries, &mut findings);
     let all: Vec<Diagnostic> =
@@ -167,28 +172,24 @@ fn circles(entries: &BTreeMap<&str, Entry<'_>>, findings: &mut [Findings<'_>]) {
     }
 }
 
-fn assemble(built: Vec<Built>) -> Result<PatternSet, String> {
-    if built.len() > PATTERNS_MAX {
+fn assemble(built: Built) -> Result<PatternSet, String> {
+    let count = built.patterns.len();
+    if count > PATTERNS_MAX {
         return Err(format!(
-            "{} patterns are too many; at most {PATTERNS_MAX} are taken",
-            built.len()
+            "{count} patterns are too many; at most {PATTERNS_MAX} are taken"
         ));
     }
-    let mut patterns = BTreeMap::new();
-    let mut rules = Vec::new();
-    let mut callbacks = BTreeMap::new();
     let mut hashes = Vec::new();
-    for one in built {
-        let pattern = one.pattern;
-        rules.extend(one.rules);
-        for function in one.callbacks {
-            callbacks.entry(function).or_insert_with(|| pattern.name.clone());
-        }
+    for pattern in &built.patterns {
         hashes.extend_from_slice(pattern.name.as_bytes());
         hashes.extend_from_slice(&pattern.hash.to_le_bytes());
-        patterns.insert(pattern.name.clone(), pattern);
     }
-    let matcher = Matcher::new(rules, callbacks)?;
-    let hash = fnv1a(&hashes);
-    Ok(PatternSet { patterns, matcher, hash, incomplete: false })
+    let Built { patterns, rules, callbacks, skeletons } = built;
+    let named = patterns.into_iter().map(|p| (p.name.clone(), p));
+    Ok(PatternSet {
+        patterns: named.collect(),
+        matcher: Matcher::new(rules, callbacks, &skeletons)?,
+        hash: fnv1a(&hashes),
+        incomplete: false,
+    })
 }

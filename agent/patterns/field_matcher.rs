@@ -29,7 +29,7 @@ pub enum FieldMatcher {
     /// A regular expression on bytes.
     Expression(&'static str, Expression),
     /// One of these words.
-    Words(&'static str, Vec<String>),
+    Words(&'static str, Vec<&'static str>),
     /// A number.
     Number(&'static str, Compare),
     /// True or false.
@@ -41,7 +41,7 @@ pub enum FieldMatcher {
 /// takes some 18 KiB, most are never needed on most nodes, and memory counts.
 #[derive(Debug)]
 pub struct Expression {
-    text: String,
+    text: Box<str>,
     compiled: RwLock<Option<Regex>>,
     /// Whether it was needed since [`Expression::forget`] last asked.
     used: AtomicBool,
@@ -51,7 +51,7 @@ impl Expression {
     /// Takes an expression that `compile` has checked.
     pub fn new(text: String) -> Expression {
         let (compiled, used) = (RwLock::default(), AtomicBool::new(false));
-        Expression { text, compiled, used }
+        Expression { text: text.into(), compiled, used }
     }
 
     /// Compiles it: bytes, no Unicode, no tables that cost memory to be fast

@@ -24,7 +24,7 @@ pub struct Where {
     /// The captures among them, each with whether it can be a number.
     pub captures: BTreeMap<String, bool>,
     /// The forms it takes.
-    pub forms: Vec<String>,
+    pub forms: Vec<&'static str>,
     /// An expression could not be read: what it captures is not known.
     pub incomplete: bool,
 }
@@ -136,30 +136,31 @@ pub fn check(
 
 fn word_list(
     raw: &RawMatcher,
-    words: &[&str],
+    words: &'static [&'static str],
     at: &At<RawMatcher>,
     findings: &mut Findings<'_>,
-) -> Option<Vec<String>> {
+) -> Option<Vec<&'static str>> {
     let list = match raw {
-        RawMatcher::Text(word) => vec![word.clone()],
-        RawMatcher::List(list) => list.clone(),
+        RawMatcher::Text(word) => std::slice::from_ref(word),
+        RawMatcher::List(list) => list.as_slice(),
         RawMatcher::Flag(_) | RawMatcher::Number(_) => {
             findings.error(at.place, "expected a word or a list".into());
             return None;
         }
     };
-    for word in &list {
-        if !words.contains(&word.as_str()) {
-            let help = did_you_mean(word, words.iter().copied()).map_or_else(
-                || format!("one of: {}", words.join(", ")),
-                |w| format!("did you mean `{w}`?"),
-            );
-            findings
-                .error(at.place, format!("unknown word `{word}`"))
-                .help(help);
+    let mut known = Vec::with_capacity(list.len());
+    for word in list {
+        if let Some(word) = words.iter().find(|w| **w == word) {
+            known.push(*word);
+            continue;
         }
+        let help = did_you_mean(word, words.iter().copied()).map_or_else(
+            || format!("one of: {}", words.join(", ")),
+            |w| format!("did you mean `{w}`?"),
+        );
+        findings.error(at.place, format!("unknown word `{word}`")).help(help);
     }
-    Some(list)
+    Some(known)
 }
 
 /// Reads `>= 95`, `< 3`, `95` or the number itself.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::matcher::Scratch;
 use super::rule::Rule;
-use super::skeleton::Skeleton;
+use super::skeleton::{Skeleton, Skeletons};
 use crate::prefilter::{Entry, Prefilter};
 
 /// The rules for one sort of text.
@@ -29,8 +29,11 @@ impl fmt::Debug for Group {
 }
 
 impl Group {
-    pub(super) fn new(rules: Vec<Rule>) -> Result<Group, String> {
-        Group::beside(Vec::new(), rules)
+    pub(super) fn new(
+        rules: Vec<Rule>,
+        texts: &Skeletons,
+    ) -> Result<Group, String> {
+        Group::beside(Vec::new(), rules, texts)
     }
 
     /// The rules, looked for in one pass with the entries `others`.
@@ -40,18 +43,18 @@ impl Group {
     pub(super) fn beside(
         others: Vec<Entry>,
         mut rules: Vec<Rule>,
+        texts: &Skeletons,
     ) -> Result<Group, String> {
         let mut entries = others;
         let mut always = Vec::new();
         let others = u32::try_from(entries.len());
         let others = others.map_err(|_| "too many literals")?;
-        for (i, rule) in rules.iter_mut().enumerate() {
+        for (i, rule) in rules.iter().enumerate() {
             let i = u32::try_from(i).map_err(|_| "too many patterns")?;
             if rule.skeletons.is_empty() {
                 always.push(i);
             }
-            // The prefilter keeps them from here on.
-            for s in std::mem::take(&mut rule.skeletons) {
+            for s in texts.at(&rule.skeletons) {
                 let Skeleton { pieces, anchored } = s.without_trifles();
                 let owner = others.checked_add(i).ok_or("too many patterns")?;
                 entries.push(Entry { pieces, anchored, owner });

@@ -203,6 +203,7 @@ pub(super) fn proofs(
     if all.len() > 16 {
         findings.error(raw.place, "more than 16 proofs".into());
     }
+    all.shrink_to_fit();
     all
 }
 
@@ -322,5 +323,5 @@ pub(super) fn suppresses(
             .error(name.place, format!("no pattern is named `{}`", name.value))
             .help(help);
     }
-    p.suppresses.iter().map(|s| s.value.as_str().into()).collect()
+    p.suppresses.iter().map(|s| known.shared(&s.value)).collect()
 }

@@ -14,6 +14,7 @@ use super::group::Group;
 use super::lately::{Gave, Key, Lately};
 use super::rule::Rule;
 use super::shown::clip;
+use super::skeleton::Skeletons;
 use crate::forms;
 use crate::kernel::KernelRecord;
 use crate::observation::{LEVELS, Observation, Source, Value};
@@ -143,6 +144,7 @@ impl Matcher {
     pub fn new(
         rules: Vec<(Source, Rule)>,
         callbacks: BTreeMap<String, Arc<str>>,
+        texts: &Skeletons,
     ) -> Result<Matcher, String> {
         let expected = rules.first().map(|(_, rule)| &rule.pattern.expected);
         let expected = expected.cloned().unwrap_or_default();
@@ -154,14 +156,11 @@ impl Matcher {
         for (source, rule) in rules {
             match source {
                 Source::Kmsg => {
-                    let plain = rule.forms.is_empty()
-                        || rule.forms.iter().any(|f| f == "none");
-                    let formed_too = rule.forms.iter().any(|f| f != "none");
                     // Who knows no text can't tell a user's from a driver's.
-                    if formed_too && !rule.pattern.fallback {
+                    if rule.formed && !rule.pattern.fallback {
                         formed.push(rule.clone());
                     }
-                    match (plain, rule.block) {
+                    match (rule.plain, rule.block) {
                         (true, true) => blocks.push(rule),
                         (true, false) if rule.effect.is_none() => {
                             benign.push(rule);
@@ -178,19 +177,18 @@ impl Matcher {
                 other => others.entry(other).or_default().push(rule),
             }
         }
-        let grouped = |(source, rules)| Ok((source, Group::new(rules)?));
+        let group = |rules| Group::new(rules, texts);
+        let grouped = |(source, rules)| Ok((source, group(rules)?));
+        let others = others.into_iter().map(grouped);
         Ok(Matcher {
-            kernel: Group::beside(forms::entries(), kernel)?,
-            benign: Group::new(benign)?,
-            fallback: Group::new(fallback)?,
-            blocks: Group::new(blocks)?,
-            formed: Group::new(formed)?,
-            journal: Group::new(journal)?,
-            file: Group::new(file)?,
-            others: others
-                .into_iter()
-                .map(grouped)
-                .collect::<Result<_, String>>()?,
+            kernel: Group::beside(forms::entries(), kernel, texts)?,
+            benign: group(benign)?,
+            fallback: group(fallback)?,
+            blocks: group(blocks)?,
+            formed: group(formed)?,
+            journal: group(journal)?,
+            file: group(file)?,
+            others: others.collect::<Result<_, String>>()?,
             callbacks,
             key: Key::default(),
             expected,

@@ -17,6 +17,7 @@ mod lately;
 mod life;
 pub mod located;
 pub mod matcher;
+mod names;
 pub mod observed;
 pub mod parse;
 pub mod pattern;

@@ -1,5 +1,7 @@
 //! From bytes to a [`PatternFile`]: what YAML and the shape demand.
 
+use std::sync::Arc;
+
 use serde_saphyr::budget::BudgetBreach;
 
 use super::diagnostic::{Diagnostic, Level, did_you_mean};
@@ -27,17 +29,17 @@ pub struct SourceFile {
     pub builtin: bool,
 }
 
-/// A file whose shape is right.
+/// A file whose shape is right; copies share what it says.
 #[derive(Clone, Debug)]
 pub struct ParsedFile {
     /// Its name as shown to people.
     pub name: String,
     /// Its text, for findings and hashes.
-    pub text: String,
+    pub text: Arc<str>,
     /// Whether it is compiled into the binary.
     pub builtin: bool,
     /// What it says.
-    pub file: PatternFile,
+    pub file: Arc<PatternFile>,
 }
 
 /// Parses one file.
@@ -83,9 +85,9 @@ pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
     match serde_saphyr::from_str_with_options::<PatternFile>(text, options) {
         Ok(file) => Ok(ParsedFile {
             name: name.clone(),
-            text: text.to_owned(),
+            text: text.into(),
             builtin: source.builtin,
-            file,
+            file: Arc::new(file),
         }),
         Err(error) => Err(explain(name, text, &error)),
     }

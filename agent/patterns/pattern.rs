@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::check::Findings;
 use super::compile::Built;
+use super::field_matcher::FieldMatcher;
 use super::fields::{self, Message, Where};
 use super::file::{RawCount, RawPattern, RawProof};
 use super::life::{
     escalation, lasting, proofs, settle, sub_key, suppresses, tolerate, yields,
 };
 use super::located::At;
+use super::names::Names;
 use super::parse::ParsedFile;
 use super::rule::{Count, Rule};
 use super::set::{Pattern, Quarantine, Severity, Stage, SubKey};
@@ -36,23 +38,37 @@ pub(super) struct Known<'a> {
     pub(super) seen: RefCell<BTreeMap<Arc<str>, Arc<AtomicBool>>>,
     /// Of how many patterns faults may exist.
     pub(super) expected: Arc<AtomicU64>,
+    /// What several patterns say: names, components, files.
+    pub(super) words: RefCell<BTreeSet<Arc<str>>>,
 }
 
 impl Known<'_> {
+    /// The text as all patterns that say it have it: once in memory.
+    pub(super) fn shared(&self, text: &str) -> Arc<str> {
+        let mut words = self.words.borrow_mut();
+        if let Some(word) = words.get(text) {
+            return Arc::clone(word);
+        }
+        let word: Arc<str> = text.into();
+        words.insert(Arc::clone(&word));
+        word
+    }
+
     fn component_seen(&self, component: &Arc<str>) -> Arc<AtomicBool> {
         let mut seen = self.seen.borrow_mut();
         Arc::clone(seen.entry(Arc::clone(component)).or_default())
     }
 }
 
-/// Checks one pattern; `None` if something essential is missing.
+/// Checks one pattern and appends it to what is built; without something
+/// essential there is nothing to append. What is wrong stands in `findings`.
 pub(super) fn build(
     file: &ParsedFile,
     raw: &At<RawPattern>,
     known: &Known<'_>,
     findings: &mut Findings<'_>,
-) -> Option<Built> {
-    let before = findings.found.len();
+    built: &mut Built,
+) {
     let p = &raw.value;
     word(&p.name, "a pattern's name", findings);
     let component = p.component.as_ref().or(file.file.component.as_ref());
@@ -68,14 +84,15 @@ pub(super) fn build(
         findings
             .error_here("the field `source` is missing".into())
             .help(Source::ALL.map(Source::name).join(", "));
-        return None;
+        return;
     };
     let source = source.value;
     let taken = fields::check(source, &p.matchers, findings);
-    let component: Arc<str> = component?.value.as_str().into();
+    let Some(component) = component else { return };
+    let component = known.shared(&component.value);
     let opens = opens(p, findings);
     let pattern = Pattern {
-        name: p.name.value.as_str().into(),
+        name: known.shared(&p.name.value),
         summary: template(p.summary.as_ref(), &taken, findings),
         severity: p.severity.unwrap_or(Severity::Info),
         source,
@@ -98,7 +115,7 @@ pub(super) fn build(
         history: p.history,
         benign: p.benign,
         fallback: p.fallback,
-        condition: condition(p, &component, findings),
+        condition: known.shared(&condition(p, &component, findings)),
         quarantine: then(p).unwrap_or(Quarantine::None),
         stage: p.stage.unwrap_or(if file.builtin {
             Stage::Enforce
@@ -107,8 +124,8 @@ pub(super) fn build(
         }),
         rollout: rollout(p, findings),
         advice: template(p.advice.as_ref(), &taken, findings),
-        runbook: runbook(p, findings),
-        file: file.name.as_str().into(),
+        runbook: runbook(p, findings).map(|r| known.shared(r)),
+        file: known.shared(&file.name),
         hash: hash(file, raw),
         seen: Arc::default(),
         expected: Arc::clone(&known.expected),
@@ -117,15 +134,14 @@ pub(super) fn build(
     };
     required(p, opens, findings);
     fallback(p, source, findings);
-    let rules = rules(p, pattern, taken, findings);
-    let good = !findings.found[before..]
-        .iter()
-        .any(|d| d.level == super::diagnostic::Level::Error);
-    good.then(|| Built {
-        pattern: rules.0,
-        rules: rules.1,
-        callbacks: p.callbacks.iter().map(|c| c.value.clone()).collect(),
-    })
+    let pattern = Arc::new(pattern);
+    rules(p, &pattern, taken, findings, built);
+    for function in &p.callbacks {
+        let function = function.value.clone();
+        let name = || Arc::clone(&pattern.name);
+        built.callbacks.entry(function).or_insert_with(name);
+    }
+    built.patterns.push(pattern);
 }
 
 /// Whether the pattern can open a fault.
@@ -204,14 +220,14 @@ fn required(p: &RawPattern, opens: bool, findings: &mut Findings<'_>) {
     }
 }
 
-/// The pattern's own rule and one for each `recovered` proof.
+/// Appends the pattern's own rule and one for each `recovered` proof.
 fn rules(
     p: &RawPattern,
-    pattern: Pattern,
+    pattern: &Arc<Pattern>,
     taken: Where,
     findings: &mut Findings<'_>,
-) -> (Arc<Pattern>, Vec<(Source, Rule)>) {
-    let pattern = Arc::new(pattern);
+    built: &mut Built,
+) {
     let count = count(p, &taken, findings);
     let effect = if p.benign {
         None
@@ -224,15 +240,14 @@ fn rules(
     } else {
         Some(Effect::Open)
     };
-    let names = Arc::new(names(&pattern, &count));
     let draft = Draft {
         pattern: pattern.clone(),
         effect,
-        names: names.clone(),
-        part: pattern.part.clone(),
+        names: names(pattern, &count),
+        part: None,
         count,
     };
-    let mut rules = draft.rules(pattern.source, taken);
+    draft.rules(pattern.source, taken, findings, built);
     let proofs = p.clear.iter().flat_map(|c| &c.value).enumerate();
     for (i, proof) in proofs {
         let RawProof::Recovered(r) = &proof.value else { continue };
@@ -240,30 +255,30 @@ fn rules(
         let seen = fields::check(source, &r.matchers, findings);
         let part = r.part.as_ref().or(p.part.as_ref());
         let part = parts(part, &seen, findings);
-        let names = part.iter().flat_map(Template::holes);
+        let names = Names::of(part.iter().flat_map(Template::holes));
+        let same = part == pattern.part;
         let draft = Draft {
             pattern: pattern.clone(),
             effect: u8::try_from(i).ok().map(Effect::Proof),
-            names: Arc::new(names.map(str::to_owned).collect()),
-            part,
+            names,
+            part: (!same).then(|| part.into()),
             count: Count::Fixed(0),
         };
-        rules.extend(draft.rules(source, seen));
+        draft.rules(source, seen, findings, built);
     }
-    (pattern, rules)
 }
 
 /// What the rules of one `where` have in common.
 struct Draft {
     pattern: Arc<Pattern>,
     effect: Option<Effect>,
-    names: Arc<BTreeSet<String>>,
-    part: Vec<Template>,
+    names: Names,
+    part: Option<Arc<[Template]>>,
     count: Count,
 }
 
 /// The captures and fields that a pattern's templates use.
-fn names(pattern: &Pattern, count: &Count) -> BTreeSet<String> {
+fn names(pattern: &Pattern, count: &Count) -> Names {
     let under = pattern.escalate.iter().filter_map(|e| e.when.under.as_ref());
     let sub_key = match &pattern.sub_key {
         SubKey::None => None,
@@ -273,27 +288,41 @@ fn names(pattern: &Pattern, count: &Count) -> BTreeSet<String> {
         Count::Fixed(_) => None,
         Count::Captured(t) => Some(t),
     };
-    [&pattern.summary, &pattern.advice]
+    let templates = [&pattern.summary, &pattern.advice]
         .into_iter()
         .chain(&pattern.part)
         .chain(&pattern.suspects)
         .chain(under)
         .chain(sub_key)
-        .chain(count)
-        .flat_map(Template::holes)
-        .map(str::to_owned)
-        .collect()
+        .chain(count);
+    Names::of(templates.flat_map(Template::holes))
 }
 
 impl Draft {
-    /// One rule for each expression of `message`, or one for the other fields
-    /// alone.
-    fn rules(self, source: Source, taken: Where) -> Vec<(Source, Rule)> {
-        let others = Arc::new(taken.matchers);
-        let rule = |message: Option<Message>| {
+    /// Appends one rule for each expression of `message`, or one for the
+    /// other fields alone.
+    fn rules(
+        self,
+        source: Source,
+        taken: Where,
+        findings: &mut Findings<'_>,
+        built: &mut Built,
+    ) {
+        let others: Arc<[FieldMatcher]> = taken.matchers.into();
+        let is_plain = |form: &&str| *form == "none";
+        let plain = taken.forms.is_empty() || taken.forms.iter().any(is_plain);
+        let formed = !taken.forms.iter().all(is_plain);
+        let mut rule = |message: Option<Message>| {
             let (expression, skeletons, block) = match message {
                 Some(m) => (Some(m.expression), m.skeletons, m.block),
                 None => (None, Vec::new(), false),
+            };
+            let skeletons = match built.skeletons.add(&skeletons) {
+                Ok(place) => place,
+                Err(message) => {
+                    findings.error_here(message);
+                    return;
+                }
             };
             let rule = Rule {
                 pattern: self.pattern.clone(),
@@ -304,15 +333,16 @@ impl Draft {
                 part: self.part.clone(),
                 count: self.count.clone(),
                 skeletons,
-                forms: taken.forms.clone(),
+                plain,
+                formed,
                 block,
             };
-            (source, rule)
+            built.rules.push((source, rule));
         };
         if taken.messages.is_empty() {
-            return vec![rule(None)];
+            return rule(None);
         }
-        taken.messages.into_iter().map(|m| rule(Some(m))).collect()
+        taken.messages.into_iter().for_each(|m| rule(Some(m)));
     }
 }
 
@@ -327,10 +357,10 @@ fn condition(
     p: &RawPattern,
     component: &str,
     findings: &mut Findings<'_>,
-) -> Arc<str> {
+) -> String {
     let written = p.then.as_ref().and_then(|t| t.value.condition.as_ref());
     let Some(written) = written else {
-        return camel_case(component, "Fault").into();
+        return camel_case(component, "Fault");
     };
     let text = &written.value;
     if !text.starts_with(|c: char| c.is_ascii_uppercase())
@@ -351,7 +381,7 @@ fn condition(
                  none is written; such as MemoryFault",
             );
     }
-    text.as_str().into()
+    text.clone()
 }
 
 /// `memory-page` and `Fault` make `MemoryPageFault`.
@@ -366,7 +396,10 @@ pub fn camel_case(words: &str, suffix: &str) -> String {
 }
 
 /// `file.md` or `file.md#anchor`: sinks make a link of it.
-fn runbook(p: &RawPattern, findings: &mut Findings<'_>) -> Option<Arc<str>> {
+fn runbook<'a>(
+    p: &'a RawPattern,
+    findings: &mut Findings<'_>,
+) -> Option<&'a str> {
     let raw = p.runbook.as_ref()?;
     let (file, anchor) =
         raw.value.split_once('#').unwrap_or((&raw.value, "top"));
@@ -381,7 +414,7 @@ fn runbook(p: &RawPattern, findings: &mut Findings<'_>) -> Option<Arc<str>> {
             .error(raw.place, format!("`{}` is no runbook", raw.value))
             .help("write file.md#anchor, a place under docs/runbooks/");
     }
-    Some(raw.value.as_str().into())
+    Some(&raw.value)
 }
 
 fn rollout(p: &RawPattern, findings: &mut Findings<'_>) -> u8 {

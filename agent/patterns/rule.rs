@@ -1,13 +1,14 @@
 //! One way in which a pattern takes an observation, and what it makes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::field_matcher::{Expression, FieldMatcher};
+use super::names::Names;
 use super::set::{Pattern, SubKey};
 use super::shown::{clip, describe, keep, word_values};
-use super::skeleton::Skeleton;
 use super::template::Template;
 use crate::observation::{HISTORY, Observation, SUBJECTS, Value};
 use crate::parts::ids::PartId;
@@ -28,17 +29,20 @@ pub struct Rule {
     /// What `message` must match.
     pub message: Option<Arc<Expression>>,
     /// The matchers of the other fields; all must hold.
-    pub others: Arc<Vec<FieldMatcher>>,
+    pub others: Arc<[FieldMatcher]>,
     /// The captures and fields that the pattern's templates use.
-    pub names: Arc<BTreeSet<String>>,
-    /// The part, in order of preference.
-    pub part: Vec<Template>,
+    pub names: Names,
+    /// The part, in order of preference; `None` as the pattern has it.
+    pub part: Option<Arc<[Template]>>,
     /// The count's template, or its number.
     pub count: Count,
-    /// What every match contains; empty tries it on every line.
-    pub skeletons: Vec<Skeleton>,
-    /// The forms it takes; empty takes only records without user text.
-    pub forms: Vec<String>,
+    /// Where what every match contains stands among the skeletons of the set
+    /// while it is compiled; empty tries it on every line.
+    pub skeletons: Range<u32>,
+    /// Whether it takes records without user text.
+    pub plain: bool,
+    /// Whether it takes records of a form that carries user text.
+    pub formed: bool,
     /// Whether its expression spans lines.
     pub block: bool,
 }
@@ -141,7 +145,8 @@ impl Rule {
     ) -> Signal {
         let values = self.values(observation);
         let pattern = &self.pattern;
-        let part = self.part.iter().find_map(|t| t.fill(&values));
+        let part = self.part.as_deref().unwrap_or(&pattern.part);
+        let part = part.iter().find_map(|t| t.fill(&values));
         let part =
             part.unwrap_or_else(|| format!("node/{}", pattern.component));
         let fill = |t: &Template| t.fill(&values);

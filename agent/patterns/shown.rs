@@ -1,11 +1,12 @@
 //! What a signal keeps of its observation for people: captures, fields and
 //! the text, bounded and printable. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use regex_automata::util::captures::Captures;
 
+use super::names::Names;
 use crate::observation::{Observation, Value};
 use crate::signal::TEXT_MAX;
 
@@ -16,7 +17,7 @@ const CAPTURE_MAX: usize = 128;
 pub(super) fn keep(
     captures: &Captures,
     text: &[u8],
-    names: &BTreeSet<String>,
+    names: &Names,
     values: &mut BTreeMap<String, String>,
 ) {
     let Some(id) = captures.pattern() else { return };

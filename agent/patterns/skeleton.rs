@@ -2,6 +2,8 @@
 //! of its alternatives, in order. The prefilter looks for these before an
 //! expression is tried.
 
+use std::ops::Range;
+
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// More alternatives than this are not told apart: what they have in common
@@ -34,6 +36,63 @@ impl Skeleton {
         }
         self
     }
+}
+
+/// The skeletons of many expressions in one piece of memory. They are needed
+/// until a set is compiled, and some thousand little texts would leave as
+/// many holes between what stays for as long as the agent runs.
+#[derive(Debug, Default)]
+pub struct Skeletons(Vec<u8>);
+
+/// How a length is written among [`Skeletons`], bytes.
+const LENGTH: usize = size_of::<u32>();
+
+impl Skeletons {
+    /// Appends these; where they stand.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn add(&mut self, all: &[Skeleton]) -> Result<Range<u32>, String> {
+        let many = |_| "too many literals".to_owned();
+        let length = |n: usize| u32::try_from(n).map_err(many);
+        let from = length(self.0.len())?;
+        for skeleton in all {
+            self.0.push(skeleton.anchored.into());
+            self.0.extend(length(skeleton.pieces.len())?.to_le_bytes());
+            for piece in &skeleton.pieces {
+                self.0.extend(length(piece.len())?.to_le_bytes());
+                self.0.extend_from_slice(piece);
+            }
+        }
+        Ok(from..length(self.0.len())?)
+    }
+
+    /// Those that stand there.
+    pub fn at(&self, place: &Range<u32>) -> Vec<Skeleton> {
+        let place = place.start as usize..place.end as usize;
+        let mut rest = self.0.get(place).unwrap_or_default();
+        let mut all = Vec::new();
+        while let Some((anchored, behind)) = rest.split_first() {
+            rest = behind;
+            let pieces = (0..take_length(&mut rest)).map(|_| {
+                let length = take_length(&mut rest).min(rest.len());
+                let (piece, behind) = rest.split_at(length);
+                rest = behind;
+                piece.to_vec()
+            });
+            let pieces = pieces.collect();
+            all.push(Skeleton { pieces, anchored: *anchored != 0 });
+        }
+        all
+    }
+}
+
+fn take_length(rest: &mut &[u8]) -> usize {
+    let Some((length, behind)) = rest.split_first_chunk::<LENGTH>() else {
+        return 0; // `add` wrote it
+    };
+    *rest = behind;
+    u32::from_le_bytes(*length) as usize
 }
 
 /// The skeletons of which every match has at least one; empty if nothing can
@@ -233,6 +292,23 @@ mod tests {
             drivers.join("|")
         );
         assert_eq!(of(&expression), [": fan failed", ": gone", ": link lost"]);
+    }
+
+    #[test]
+    fn packed_skeletons_come_back_as_they_were() {
+        let skeleton = |anchored, pieces: &[&str]| Skeleton {
+            pieces: pieces.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            anchored,
+        };
+        let first = [skeleton(true, &["ata", ": abc"]), skeleton(false, &[])];
+        let second = [skeleton(false, &["x"])];
+        let mut packed = Skeletons::default();
+        let one = packed.add(&first).unwrap();
+        let none = packed.add(&[]).unwrap();
+        let two = packed.add(&second).unwrap();
+        assert_eq!(packed.at(&one), first);
+        assert_eq!(packed.at(&two), second);
+        assert!(none.is_empty() && packed.at(&none).is_empty());
     }
 
     fn stands_in(skeleton: &Skeleton, mut text: &[u8]) -> bool {

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-/// A parsed template.
+/// A template that can be filled. It is kept as written and read piece by
+/// piece each time: a list of its pieces takes several times as much memory,
+/// and most templates are never filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Template {
-    pieces: Vec<Piece>,
-}
+pub struct Template(Box<str>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Hole(String),
+enum Piece<'a> {
+    Text(&'a str),
+    Hole(&'a str),
 }
 
 impl Template {
@@ -20,51 +19,34 @@ impl Template {
     /// # Errors
     /// A lower-case fragment that says what is wrong.
     pub fn parse(text: &str) -> Result<Template, String> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
         let mut rest = text;
-        while let Some(at) = rest.find(['{', '}']) {
-            literal.push_str(&rest[..at]);
-            let (brace, after) = rest[at..].split_at(1);
-            if let Some(after) = after.strip_prefix(brace) {
-                literal.push_str(brace);
-                rest = after;
-                continue;
-            }
-            if brace == "}" {
-                return Err("a lone '}'; write '}}' for a brace".into());
-            }
-            let Some((name, after)) = after.split_once('}') else {
-                return Err("unclosed '{'; write '{{' for a brace".into());
-            };
-            let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if name.is_empty() || !name.chars().all(good) {
-                return Err(format!("'{{{name}}}' is no capture name"));
-            }
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Hole(name.to_owned()));
-            rest = after;
+        while let Some((_, behind)) = split(rest)? {
+            rest = behind;
         }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal));
-        }
-        Ok(Template { pieces })
+        Ok(Template(text.into()))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            // Mistakes were found when it was parsed.
+            let (piece, behind) = split(rest).ok().flatten()?;
+            rest = behind;
+            Some(piece)
+        })
     }
 
     /// The names of its holes, in order.
     pub fn holes(&self) -> impl Iterator<Item = &str> {
-        self.pieces.iter().filter_map(|p| match p {
-            Piece::Hole(name) => Some(name.as_str()),
+        self.pieces().filter_map(|p| match p {
+            Piece::Hole(name) => Some(name),
             Piece::Text(_) => None,
         })
     }
 
-    /// The text before the first hole.
+    /// The text before the first brace.
     pub fn prefix(&self) -> &str {
-        match self.pieces.first() {
+        match self.pieces().next() {
             Some(Piece::Text(text)) => text,
             _ => "",
         }
@@ -73,7 +55,7 @@ impl Template {
     /// Fills the holes; `None` when one has no value.
     pub fn fill(&self, values: &BTreeMap<String, String>) -> Option<String> {
         let mut out = String::new();
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Hole(name) => out.push_str(values.get(name)?),
@@ -90,10 +72,10 @@ impl Template {
         count: u64,
     ) -> String {
         let mut out = String::new();
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Hole(name) if name == "count" => {
+                Piece::Hole("count") => {
                     out.push_str(&count.to_string());
                 }
                 Piece::Hole(name) => {
@@ -103,6 +85,33 @@ impl Template {
         }
         out
     }
+}
+
+/// The first piece of a text and what stands behind it; `None` of none.
+fn split(text: &str) -> Result<Option<(Piece<'_>, &str)>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let at = text.find(['{', '}']).unwrap_or(text.len());
+    if at > 0 {
+        let (literal, rest) = text.split_at(at);
+        return Ok(Some((Piece::Text(literal), rest)));
+    }
+    let (brace, after) = text.split_at(1);
+    if let Some(rest) = after.strip_prefix(brace) {
+        return Ok(Some((Piece::Text(brace), rest)));
+    }
+    if brace == "}" {
+        return Err("a lone '}'; write '}}' for a brace".into());
+    }
+    let Some((name, rest)) = after.split_once('}') else {
+        return Err("unclosed '{'; write '{{' for a brace".into());
+    };
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(good) {
+        return Err(format!("'{{{name}}}' is no capture name"));
+    }
+    Ok(Some((Piece::Hole(name), rest)))
 }
 
 #[cfg(test)]

@@ -106,6 +106,7 @@ pub(super) fn parts(
     if all.is_empty() {
         findings.error(raw.place, "the list of parts is empty".into());
     }
+    all.shrink_to_fit();
     all
 }
 
