@@ -168,10 +168,10 @@ pub enum Event {
     /// first time). `signal.effect` is `Open`.
     State(Signal, Truth),
     /// The kernel said that it left out `count` lines of the function that
-    /// `pattern` names in `callbacks`.
+    /// `patterns` name in `callbacks`; of which of them, it does not say.
     Suppressed {
-        /// The pattern.
-        pattern: Arc<str>,
+        /// The patterns, in the order of their files; at least one.
+        patterns: Arc<[Arc<str>]>,
         /// How many lines were left out.
         count: u64,
         /// When that was said.

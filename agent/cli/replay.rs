@@ -29,6 +29,7 @@ use crate::time::{Timestamp, parse_duration};
 use input::Input;
 use machine::Machine;
 use matches::Matches;
+use pasted::Pasted;
 use report::Report;
 
 /// Options of `replay`.
@@ -114,9 +115,9 @@ fn feed(
     reader: &mut Reader,
     sink: &mut impl Sink,
 ) -> anyhow::Result<()> {
-    let mut raw = Vec::new();
+    let (mut raw, mut pasted) = (Vec::new(), Pasted::default());
     while input.next(&mut raw)? {
-        pasted::clean(&mut raw, input.lines == 1);
+        pasted.clean(&mut raw);
         let Some(line) = reader.line(&raw) else { continue };
         if sink.line(line)? && sink.screen().is_terminal() {
             input.wipe_progress();

@@ -43,9 +43,9 @@ impl Ledger {
                 Event::State(signal, truth) => {
                     self.take_signal(&id, signal, Some(truth))
                 }
-                Event::Suppressed { pattern, count, time, text } => {
+                Event::Suppressed { patterns, count, time, text } => {
                     let at = self.monotone(&id, time);
-                    self.take_suppressed(&id, &pattern, count, at, text);
+                    self.take_suppressed(&id, &patterns, count, at, text);
                     true
                 }
                 Event::Notes { count, .. } => {
@@ -393,16 +393,19 @@ impl Ledger {
     fn take_suppressed(
         &mut self,
         id: &SourceId,
-        name: &Arc<str>,
+        names: &[Arc<str>],
         count: u64,
         at: Timestamp,
         text: String,
     ) {
-        let Some(pattern) = self.set.get(name).cloned() else {
+        let known = names.iter().filter_map(|name| self.set.get(name));
+        let mut patterns: Vec<_> = known.cloned().collect();
+        if patterns.is_empty() {
             self.stats.unknown += 1;
             return;
-        };
-        if self.yields(&pattern) {
+        }
+        patterns.retain(|pattern| !self.yields(pattern));
+        if patterns.is_empty() {
             return;
         }
         let near = |fault: &&Fault| {
@@ -410,14 +413,20 @@ impl Ledger {
             let ahead = fault.last_seen.since(at);
             ago.max(ahead) <= SUPPRESSED_WITHIN && fault.sources.contains(id)
         };
-        let faults = self.table.of(name).map(|row| &row.fault);
+        // Of those seen at once the first pattern's is it.
+        let rows = patterns.iter().rev().flat_map(|p| self.table.of(&p.name));
+        let faults = rows.map(|row| &row.fault);
         let last = faults.filter(near).max_by_key(|f| f.last_seen);
         let Some(key) = last.map(|fault| fault.key.clone()) else {
             self.stats.unplaced = self.stats.unplaced.saturating_add(count);
             return;
         };
+        let pattern = patterns.into_iter().find(|p| p.name == key.pattern);
         let (now, room) = (self.now, self.table.room());
-        let Some(row) = self.table.get_mut(&key) else { return };
+        let (Some(pattern), Some(row)) = (pattern, self.table.get_mut(&key))
+        else {
+            return;
+        };
         row.touched = now.boot;
         let fault = &mut row.fault;
         fault.last_seen = fault.last_seen.max(at);

@@ -193,9 +193,14 @@ impl World {
     }
 
     pub fn suppressed(&mut self, name: &str, count: u64) {
-        let (pattern, time) = (name.into(), self.now.wall);
-        let text = format!("{count} callbacks suppressed");
-        let event = Event::Suppressed { pattern, count, time, text };
+        self.suppressed_of(&[name], count);
+    }
+
+    pub fn suppressed_of(&mut self, names: &[&str], count: u64) {
+        let patterns = names.iter().map(|name| (*name).into()).collect();
+        let (text, time) =
+            (format!("{count} callbacks suppressed"), self.now.wall);
+        let event = Event::Suppressed { patterns, count, time, text };
         self.events(vec![event]);
     }
 

@@ -26,8 +26,8 @@ pub const PATTERNS_MAX: usize = 4000;
 pub(super) struct Built {
     pub(super) patterns: Vec<Arc<Pattern>>,
     pub(super) rules: Vec<(Source, Rule)>,
-    /// The pattern whose lines the rate limit of a kernel function hides.
-    pub(super) callbacks: BTreeMap<String, Arc<str>>,
+    /// The patterns whose lines the rate limit of a kernel function hides.
+    pub(super) callbacks: BTreeMap<String, Vec<Arc<str>>>,
     pub(super) skeletons: Skeletons,
 }
 
@@ -185,10 +185,11 @@ fn assemble(built: Built) -> Result<PatternSet, String> {
         hashes.extend_from_slice(&pattern.hash.to_le_bytes());
     }
     let Built { patterns, rules, callbacks, skeletons } = built;
+    let callbacks = callbacks.into_iter().map(|(f, all)| (f, all.into()));
     let named = patterns.into_iter().map(|p| (p.name.clone(), p));
     Ok(PatternSet {
         patterns: named.collect(),
-        matcher: Matcher::new(rules, callbacks, &skeletons)?,
+        matcher: Matcher::new(rules, callbacks.collect(), &skeletons)?,
         hash: fnv1a(&hashes),
         incomplete: false,
     })

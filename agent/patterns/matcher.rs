@@ -105,8 +105,9 @@ pub struct Matcher {
     file: Group,
     /// The sources that have no text, those of which there are rules.
     others: BTreeMap<Source, Group>,
-    /// The pattern whose lines the kernel's rate limit of this function hides.
-    callbacks: BTreeMap<String, Arc<str>>,
+    /// The patterns whose lines the kernel's rate limit of this function
+    /// hides.
+    callbacks: BTreeMap<String, Arc<[Arc<str>]>>,
     /// Under which lines are remembered.
     key: Key,
     /// How many patterns may have faults by now: what a line gave when there
@@ -143,7 +144,7 @@ impl Matcher {
     /// When a set is too large to compile.
     pub fn new(
         rules: Vec<(Source, Rule)>,
-        callbacks: BTreeMap<String, Arc<str>>,
+        callbacks: BTreeMap<String, Arc<[Arc<str>]>>,
         texts: &Skeletons,
     ) -> Result<Matcher, String> {
         let expected = rules.first().map(|(_, rule)| &rule.pattern.expected);
@@ -386,9 +387,9 @@ impl Matcher {
             let known = self.callbacks.get(function);
             return match known.or_else(|| self.callbacks.get(last)) {
                 None => Taken::Benign,
-                Some(pattern) => {
+                Some(patterns) => {
                     out.push(Event::Suppressed {
-                        pattern: pattern.clone(),
+                        patterns: Arc::clone(patterns),
                         count,
                         time: record.time,
                         text: clip(line),

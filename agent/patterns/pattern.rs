@@ -138,8 +138,8 @@ pub(super) fn build(
     rules(p, &pattern, taken, findings, built);
     for function in &p.callbacks {
         let function = function.value.clone();
-        let name = || Arc::clone(&pattern.name);
-        built.callbacks.entry(function).or_insert_with(name);
+        let patterns = built.callbacks.entry(function).or_default();
+        patterns.push(Arc::clone(&pattern.name));
     }
     built.patterns.push(pattern);
 }

@@ -166,8 +166,8 @@ fn suppressed_callbacks_belong_to_the_pattern_that_names_them() {
     let (taken, events) =
         offer(&set, "print_req_error: 12 callbacks suppressed", "none");
     assert_eq!(taken, Taken::Taken);
-    assert!(matches!(&events[0], Event::Suppressed { count: 12, pattern, .. }
-        if &**pattern == "io-error"));
+    assert!(matches!(&events[0], Event::Suppressed { count: 12, patterns, .. }
+        if patterns.iter().map(|p| &**p).eq(["io-error"])));
     let other = offer(&set, "net_ratelimit: 3 callbacks suppressed", "none");
     assert_eq!(other, (Taken::Benign, vec![]));
 }

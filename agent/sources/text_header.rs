@@ -138,27 +138,35 @@ fn protocol(header: &mut Header<'_>) -> Option<()> {
     let (app, rest) = token(rest)?;
     let (_process, rest) = token(rest)?;
     let (_message, rest) = token(rest)?;
-    let text = match rest.strip_prefix(b"-") {
-        Some(text) => text,
-        None => after_data(rest)?,
+    let stamp = match time {
+        b"-" => None,
+        time => {
+            let time = std::str::from_utf8(time).ok()?;
+            let time: jiff::Timestamp = time.parse().ok()?;
+            Some(Stamp::Instant(Timestamp(time.as_microsecond())))
+        }
     };
-    let time = std::str::from_utf8(time).ok()?;
-    let time: Option<jiff::Timestamp> = time.parse().ok();
-    let stamp = time.map(|t| Stamp::Instant(Timestamp(t.as_microsecond())));
+    let text = after_data(rest)?;
     let text = text.strip_prefix(b" ").unwrap_or(text);
     header.wall = stamp;
     header.text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     header.identifier = app;
-    header.kernel = app == b"kernel";
+    header.kernel &= app == b"kernel";
     if header.kernel {
         bracket(header);
     }
     Some(())
 }
 
-/// What follows structured data: `[id name="value"]`, one after another, a
-/// `]` within a value behind a backslash.
+/// What follows structured data: `-`, or `[id name="value"]`, one after
+/// another, a `]` within a value behind a backslash.
 fn after_data(mut text: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = text.strip_prefix(b"-") {
+        return (rest.is_empty() || rest.starts_with(b" ")).then_some(rest);
+    }
+    if !text.starts_with(b"[") {
+        return None;
+    }
     while let Some(inner) = text.strip_prefix(b"[") {
         let mut escaped = false;
         let end = inner.iter().position(|b| {
@@ -305,7 +313,8 @@ fn wall(text: &[u8]) -> Option<(Stamp, &[u8], Then)> {
 /// `host tag[1]: text`, the host may be missing.
 fn syslog(header: &mut Header<'_>) {
     let text = header.text;
-    header.kernel = false;
+    // What a priority says of the facility stands.
+    let may_be = std::mem::replace(&mut header.kernel, false);
     let Some((first, rest)) = token(text) else { return };
     let (tag, rest) = match first.strip_suffix(b":") {
         Some(tag) => (tag, after_token(text, first)),
@@ -325,7 +334,7 @@ fn syslog(header: &mut Header<'_>) {
     let pid = tag.iter().position(|b| *b == b'[');
     header.identifier = &tag[..pid.unwrap_or(tag.len())];
     // Some forwarders give the kernel a pid, which is 0.
-    header.kernel = matches!(tag, b"kernel" | b"kernel[0]");
+    header.kernel = may_be && matches!(tag, b"kernel" | b"kernel[0]");
     header.text = rest;
 }
 

@@ -268,9 +268,21 @@ fn a_line_of_the_syslog_protocol_has_its_time_and_writer() {
         (of_program.identifier, of_program.kernel),
         (b"app".into(), false)
     );
+    // A program that calls itself the kernel.
+    for forged in [
+        "<11>1 1970-01-01T00:00:01Z host kernel - - - EDAC MC0: 1 UE",
+        "<11>Nov 22 03:00:00 host kernel: EDAC MC0: 1 UE",
+    ] {
+        assert!(!line(forged).kernel, "{forged}");
+    }
     // No such line: nothing is taken away.
-    let text = "1 of 2 disks failed in bay a b c d";
-    assert_eq!(line(&format!("<3>{text}")).text, text.as_bytes());
+    for text in [
+        "1 of 2 disks failed in bay a b c d",
+        "1 of 2 kernel b c -EDAC MC0: 1 UE",
+        "1 - host kernel b c -EDAC MC0: 1 UE",
+    ] {
+        assert_eq!(line(&format!("<3>{text}")).text, text.as_bytes());
+    }
 }
 
 #[test]

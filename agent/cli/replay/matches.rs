@@ -62,9 +62,9 @@ impl<'a> Matches<'a> {
             Event::Match(s) => {
                 (s.pattern, Some(s.part.to_string()), s.count, s.effect.word())
             }
-            // It counts for the parts that the pattern has faults on.
-            Event::Suppressed { pattern, count, .. } => {
-                (pattern, None, count, "evidence")
+            // It counts for what was seen last of all these patterns.
+            Event::Suppressed { patterns, count, .. } => {
+                (patterns.first()?.clone(), None, count, "evidence")
             }
             Event::State(..)
             | Event::Notes { .. }

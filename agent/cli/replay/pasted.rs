@@ -3,17 +3,34 @@
 /// U+FEFF in UTF-8, which some editors begin a file with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Takes it away from a line; `first` of its log.
-pub fn clean(line: &mut Vec<u8>, first: bool) {
-    if first && line.starts_with(BYTE_ORDER_MARK) {
-        line.drain(..BYTE_ORDER_MARK.len());
+/// Takes it away, line by line.
+#[derive(Debug, Default)]
+pub struct Pasted {
+    /// What stands before every line, known from the first that is not
+    /// empty. Later ones may begin with anything, what users wrote included.
+    before: Option<Vec<u8>>,
+}
+
+impl Pasted {
+    /// The log's next line as it was before it was handed on.
+    pub fn clean(&mut self, line: &mut Vec<u8>) {
+        if self.before.is_none() && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        // A record of the kernel has no such byte: it stands as `\x1b`.
+        if line.contains(&0x1b) {
+            *line = without_colours(line);
+        }
+        if self.before.is_none() && !line.trim_ascii().is_empty() {
+            let own = unquoted(line).len();
+            self.before = Some(line[..line.len() - own].to_vec());
+        }
+        if let Some(before) = &self.before
+            && line.starts_with(before)
+        {
+            line.drain(..before.len());
+        }
     }
-    // A record of the kernel has no such byte: it stands as `\x1b`.
-    if line.contains(&0x1b) {
-        *line = without_colours(line);
-    }
-    let quoted = line.len() - unquoted(line).len();
-    line.drain(..quoted);
 }
 
 /// Without what sets colours and wipes the rest of a line: `ESC [ … m`, `K`
@@ -58,10 +75,14 @@ fn unquoted(line: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn cleaned(line: &str, first: bool) -> String {
-        let mut line = line.as_bytes().to_vec();
-        clean(&mut line, first);
-        String::from_utf8(line).unwrap()
+    fn cleaned(lines: &[&str]) -> Vec<String> {
+        let mut pasted = Pasted::default();
+        let clean = |line: &&str| {
+            let mut line = line.as_bytes().to_vec();
+            pasted.clean(&mut line);
+            String::from_utf8(line).unwrap()
+        };
+        lines.iter().map(clean).collect()
     }
 
     #[test]
@@ -74,24 +95,25 @@ mod tests {
             "> > [   12.345678] EDAC MC0: 1 UE",
             "\x1b[32m[   12.345678] \x1b[0m\x1b[31;1mEDAC MC0: 1 UE\x1b[0m\x1b[K",
         ] {
-            assert_eq!(cleaned(pasted, true), line, "{pasted:?}");
+            let again = pasted.trim_start_matches('\u{feff}');
+            let both = cleaned(&["", pasted, again]);
+            assert_eq!(both[1..], [line, line], "{pasted:?}");
         }
-        assert_eq!(cleaned("> EDAC MC0: 1 UE", false), "EDAC MC0: 1 UE");
+        let quoted = ["> EDAC MC0: 1 UE", ">", "> a > b"];
+        assert_eq!(cleaned(&quoted), ["EDAC MC0: 1 UE", ">", "a > b"]);
     }
 
     #[test]
-    fn a_line_of_its_own_stays_as_it_is() {
-        for line in [
-            "",
+    fn only_what_stands_before_the_first_line_is_taken_from_others() {
+        let log = [
+            "Nov 22 03:00:00 host app[12]: x",
+            "                              [   12.345678] EDAC MC0: 1 UE",
+            "> [   12.345678] EDAC MC0: 1 UE",
             " SUBSYSTEM=pci",
-            "               second line of a record",
-            "[   12.345678]   indented text",
-            "a > b",
             "\u{feff}not the first line",
             "\x1b[2J is more than a colour",
             "\x1b",
-        ] {
-            assert_eq!(cleaned(line, false), line);
-        }
+        ];
+        assert_eq!(cleaned(&log), log);
     }
 }

@@ -254,6 +254,23 @@ fn callbacks_suppressed_count_for_the_part_seen_last() {
 }
 
 #[test]
+fn callbacks_suppressed_of_several_patterns_count_for_the_one_seen_last() {
+    let mut w = World::new(vec![
+        Pattern { name: "medium".into(), ..tolerant(10, "1h") },
+        Pattern { name: "io".into(), ..tolerant(10, "1h") },
+    ]);
+    w.see("io", "disk/sda");
+    w.pass("1s");
+    w.see("medium", "disk/sda");
+    w.suppressed_of(&["io", "medium", "unknown"], 3);
+    assert_eq!(w.fault("medium", "disk/sda").count, 4);
+    assert_eq!(w.fault("io", "disk/sda").count, 1);
+    w.see("io", "disk/sda");
+    w.suppressed_of(&["io", "medium"], 5);
+    assert_eq!(w.fault("io", "disk/sda").count, 7, "the first of both");
+}
+
+#[test]
 fn callbacks_suppressed_long_after_the_last_line_belong_nowhere() {
     let mut w = World::new(vec![tolerant(10, "1h")]);
     w.see("ce", "disk/sda");
