@@ -100,22 +100,30 @@ fn untouched(
     lines: impl Iterator<Item = String>,
     own: &str,
 ) -> Vec<(usize, usize)> {
-    let mut all: Vec<(usize, usize)> = Vec::new();
-    let mut is_last = false;
+    let mut all = Vec::new();
+    // The mapping at hand, and which of its counts were read as 0: where one
+    // is not told, nothing is known.
+    let mut last = None;
     for line in lines {
         let Some((word, rest)) = line.split_once(' ') else { continue };
-        let counts = ["Anonymous:", "Swap:"];
         if !word.ends_with(':') {
             let range = range(word).filter(|_| {
                 let sealed = ["r-xp ", "r--p "];
                 rest.ends_with(own)
                     && sealed.iter().any(|p| rest.starts_with(p))
             });
-            is_last = range.is_some();
-            all.extend(range);
-        } else if is_last && counts.contains(&word) && rest.trim() != "0 kB" {
-            is_last = false;
-            all.pop();
+            last = range.map(|range| (range, [false; 2]));
+            continue;
+        }
+        let Some((range, is_none)) = &mut last else { continue };
+        match word {
+            "Anonymous:" => is_none[0] = rest.trim() == "0 kB",
+            "Swap:" => is_none[1] = rest.trim() == "0 kB",
+            _ => continue,
+        }
+        if *is_none == [true; 2] {
+            all.push(*range);
+            last = None;
         }
     }
     all
@@ -163,6 +171,12 @@ mod tests {
         assert_eq!(all("rw-p", "/bin/a", 0, 0), []);
         assert_eq!(all("r-xp", "/lib/b", 0, 0), []);
         assert_eq!(untouched([String::new()].into_iter(), "/bin/a"), []);
+        // What is not told is not known.
+        let head = "55d0000-55f0000 r--p 00001000 fe:00 17   /bin/a";
+        for told in ["", "Anonymous: 0 kB", "Swap: 0 kB", "Rss: 0 kB"] {
+            let lines = [head, told].map(str::to_owned).into_iter();
+            assert_eq!(untouched(lines, "/bin/a"), [], "{told}");
+        }
     }
 
     #[test]

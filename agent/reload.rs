@@ -57,6 +57,8 @@ pub struct PatternFiles {
     kept: Option<Kept>,
     /// Whether what was kept has been taken up, or is older than `good`.
     recalled: bool,
+    /// The good ones for which there was no room when they were kept.
+    left_out: BTreeSet<PathBuf>,
     /// What could not be read or is bad: files, and directories of them.
     in_doubt: BTreeSet<PathBuf>,
 }
@@ -69,6 +71,7 @@ impl PatternFiles {
             good: BTreeMap::new(),
             kept: None,
             recalled: false,
+            left_out: BTreeSet::new(),
             in_doubt: BTreeSet::new(),
         }
     }
@@ -85,17 +88,21 @@ impl PatternFiles {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn keep(&self) -> std::io::Result<Vec<PathBuf>> {
+    pub fn keep(&mut self) -> std::io::Result<Vec<PathBuf>> {
         let Some(kept) = &self.kept else { return Ok(Vec::new()) };
         let listed = !self.dirs.iter().any(|d| self.in_doubt.contains(d));
-        kept.keep(&self.good, listed.then_some(&self.in_doubt))
+        let left_out =
+            kept.keep(&self.good, listed.then_some(&self.in_doubt))?;
+        self.left_out = left_out.iter().cloned().collect();
+        Ok(left_out)
     }
 
     /// Whether what is good now is still kept: a state directory that was
     /// taken away, or could not be written, has nothing of it.
     pub fn is_kept(&self) -> bool {
+        let with_room = |path: &&PathBuf| !self.left_out.contains(*path);
         let kept = self.kept.as_ref();
-        kept.is_none_or(|kept| kept.has(self.good.keys()))
+        kept.is_none_or(|kept| kept.has(self.good.keys().filter(with_room)))
     }
 
     /// Reads everything and compiles it with the built-in packs.

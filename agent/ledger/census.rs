@@ -112,7 +112,7 @@ impl Ledger {
 
     fn put(&mut self, row: Row) {
         // It stood in the table a moment ago, so there is room.
-        if !self.table.insert(row, &mut self.stats.evicted) {
+        if !self.table.put_back(row) {
             self.stats.refused += 1;
         }
     }

@@ -40,7 +40,7 @@ impl Ledger {
                 // Its window decides when it is forgotten, as before.
                 row.touched = Uptime::default();
             }
-            if !self.table.insert(row, &mut self.stats.evicted) {
+            if !self.table.put_back(row) {
                 self.stats.refused += 1;
             }
         }

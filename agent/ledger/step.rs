@@ -318,6 +318,12 @@ impl Ledger {
         });
         let room = self.table.room();
         for key in keys {
+            // What only says whose a line is must not push out the lines
+            // that the fault is about.
+            let last = self.get(&key).map_or(0, |fault| fault.last.len());
+            if pattern.fallback && last >= LAST_EVIDENCE / 2 {
+                continue;
+            }
             if let Some(row) = self.table.get_mut(&key) {
                 keep(&mut row.fault, evidence(signal), room);
             }

@@ -91,7 +91,7 @@ impl Table {
         Some(row)
     }
 
-    /// Puts a row in; false if there is no room for it.
+    /// Puts a new row in; false if there is no room for it.
     #[must_use]
     pub fn insert(&mut self, row: Row, evicted: &mut u64) -> bool {
         let key = row.fault.key.clone();
@@ -105,12 +105,28 @@ impl Table {
                 return false;
             }
         }
+        self.place(key, row);
+        true
+    }
+
+    /// Puts a row in that was in a table before, of this process or of
+    /// another; false if it was a larger one.
+    #[must_use]
+    pub fn put_back(&mut self, row: Row) -> bool {
+        let key = row.fault.key.clone();
+        if self.len >= FAULTS_MAX + FATAL_MORE && self.get(&key).is_none() {
+            return false;
+        }
+        self.place(key, row);
+        true
+    }
+
+    fn place(&mut self, key: FaultKey, row: Row) {
         self.dirty.insert(key.clone());
         let rows = self.rows.entry(key.pattern).or_default();
         if rows.insert(key.part, row).is_none() {
             self.len += 1;
         }
-        true
     }
 
     /// Forgets a row.

@@ -59,7 +59,7 @@ pub struct RawPattern {
     /// How many errors a match stands for: "{capture}" or a number; 0 makes
     /// the line evidence.
     pub count: Option<At<RawCount>>,
-    /// `none`, `N in T`, or `N in T, once per T`; either may go on with
+    /// `none`, `N in T`, or `N in T, once per T`; the last two may go on with
     /// `, same: TEMPLATE` or `, distinct: TEMPLATE`.
     pub tolerate: Option<At<String>>,
     /// Tolerates for each rendered value apart.

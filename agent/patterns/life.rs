@@ -71,7 +71,7 @@ fn parse_tolerance(text: &str) -> Option<(Tolerance, Apart<'_>)> {
     let apart = match more {
         None => None,
         Some(more) => {
-            let (key, value) = more.split_once([':', ' '])?;
+            let (key, value) = more.split_once(':')?;
             let known = matches!(key, "same" | "distinct");
             let value = value.trim().trim_matches('"');
             Some((known && !value.is_empty()).then_some((key, value))?)

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::{EventKind, RecursiveMode, Watcher};
 
@@ -21,15 +21,19 @@ const NOT_LONGER: Duration = Duration::from_secs(2);
 /// without an event the directories are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// The number of a directory, and when it was made, where that is known.
+type Inode = (u64, Option<SystemTime>);
+
 /// Tells when something in the directories may have changed.
 pub struct Watch {
     events: Receiver<()>,
     waker: SyncSender<()>,
     watcher: Option<notify::RecommendedWatcher>,
     dirs: Vec<PathBuf>,
-    /// The directories that are watched, each with its inode: a watch goes
-    /// with it, when another directory takes its name.
-    watched: Vec<(PathBuf, u64)>,
+    /// The directories that are watched, each with its inode and when that
+    /// was made: a watch goes with it, when another takes the name, perhaps
+    /// under the same number.
+    watched: Vec<(PathBuf, Inode)>,
 }
 
 impl Watch {
@@ -64,7 +68,7 @@ impl Watch {
         let Some(watcher) = &mut self.watcher else { return };
         let inode = |dir: &Path| {
             let meta = std::fs::metadata(dir).ok().filter(|m| m.is_dir());
-            meta.map(|meta| meta.ino())
+            meta.map(|meta| (meta.ino(), meta.created().ok()))
         };
         self.watched.retain(|(dir, known)| {
             let stays = inode(dir) == Some(*known);
@@ -135,9 +139,13 @@ mod tests {
         while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
         std::fs::write(dir.path().join("a.yaml"), "a").unwrap();
         assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
+        // Again, under a number that may be the same.
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        std::fs::create_dir(dir.path()).unwrap();
+        watch.cover();
         while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
-        std::fs::write(old.join("a.yaml"), "a").unwrap();
-        assert!(watch.events.recv_timeout(2 * DEBOUNCE).is_err());
+        std::fs::write(dir.path().join("a.yaml"), "a").unwrap();
+        assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
     }
 
     #[test]

@@ -194,11 +194,13 @@ impl Patterns {
             self.keep();
             loop {
                 // Loading costs as much as all the rest of an idle minute.
-                if self.look() != self.seen
-                    && let Some(set) = self.reload(&mut hash)
-                    && put_in_force(set, &queue).is_none()
-                {
-                    return;
+                if self.look() != self.seen {
+                    if let Some(set) = self.reload(&mut hash)
+                        && put_in_force(set, &queue).is_none()
+                    {
+                        return;
+                    }
+                    self.keep();
                 }
                 watch.wait();
                 if !self.files.is_kept() {
@@ -218,7 +220,6 @@ impl Patterns {
                 return None;
             }
         };
-        self.keep();
         (std::mem::replace(hash, set.hash) != set.hash).then_some(set)
     }
 }

@@ -96,7 +96,7 @@ fn done(c: &Cluster, action: &str) -> u64 {
         let note = event["note"].as_str().unwrap_or_default();
         let (head, _) = note.split_once(": ").unwrap_or_default();
         let counts = head.split(", ").filter_map(|n| n.split_once(' '));
-        let counts = counts.filter(|(_, what)| *what == word);
+        let counts = counts.filter(|(_, what)| what.replace(' ', "") == word);
         counts.filter_map(|(n, _)| n.parse::<u64>().ok()).sum()
     };
     c.events(NODE).iter().map(of).sum()

@@ -48,7 +48,10 @@ fn number(entity: Entity, stem: &str, part: &str) -> Option<u8> {
         // One sensor may be of all modules of a socket: `CPU1 ECC`.
         _ if part == "dimm" && !stem.to_lowercase().contains("dimm") => None,
         0 if is_labelled() => Some(0),
-        own @ OF_CONTROLLER.. if is_labelled() => Some(own - OF_CONTROLLER + 1),
+        // A zone of fans is counted beside the fans, and is none.
+        own @ OF_CONTROLLER.. if part != "fan" && is_labelled() => {
+            Some(own - OF_CONTROLLER + 1)
+        }
         _ => None,
     }
 }

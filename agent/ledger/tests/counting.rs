@@ -490,5 +490,8 @@ fn a_table_full_of_lesser_faults_has_room_for_the_fatal_one() {
         .map(|i| Event::Match(w.signal("worst", &format!("disk/x{i}"))))
         .collect();
     w.events(events);
-    assert!(w.ledger.faults().count() < FAULTS_MAX + 100);
+    assert_eq!(w.ledger.faults().count(), FAULTS_MAX + 64);
+    w.restart();
+    assert_eq!(w.ledger.faults().count(), FAULTS_MAX + 64);
+    assert_eq!(w.ledger.stats().refused, 0);
 }
