@@ -3,6 +3,31 @@
 use crate::forms::form_of;
 use crate::time::Timestamp;
 
+/// The subsystems whose warnings are hardware's.
+const HARDWARE: [&[u8]; 10] = [
+    b"pci",
+    b"scsi",
+    b"nvme",
+    b"ata_port",
+    b"mmc",
+    b"net",
+    b"block",
+    b"usb",
+    b"pcieport",
+    b"pci_express",
+];
+
+/// Whether an untaken record of this level and subsystem is trouble that a
+/// pattern should explain.
+pub fn looks_like_trouble(level: Option<u8>, subsystem: &[u8]) -> bool {
+    match level {
+        Some(0..=3) => true,
+        // Most have none, and ten comparisons with nothing are dear.
+        Some(4) => !subsystem.is_empty() && HARDWARE.contains(&subsystem),
+        _ => false,
+    }
+}
+
 /// One record of kernel text, unescaped, without its transport's prefix.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelRecord<'a> {
@@ -27,6 +52,12 @@ pub struct KernelRecord<'a> {
 }
 
 impl KernelRecord<'_> {
+    /// Whether it is trouble that a pattern should explain, by what is known
+    /// of it.
+    pub fn looks_like_trouble(&self) -> bool {
+        looks_like_trouble(self.level, self.subsystem)
+    }
+
     /// The form, looked for if that was not done yet.
     pub fn form(&self) -> &'static str {
         self.form.unwrap_or_else(|| form_of(self.text))

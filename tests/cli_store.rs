@@ -156,7 +156,10 @@ fn another_machines_faults_on_a_cloned_disk_are_history() {
         std::fs::write(etc.join("machine-id"), id).unwrap();
         Machine::read(&dir.path().join("none"))
     };
-    let (old, new) = ("0123456789abcdef", "fedcba9876543210");
+    let (old, new) = (
+        "1f0e8f6cb3d94a0f8a6d0f7c21b5e9d4",
+        "8c2a71d95e0b4c6f93d1e7a4405f6b38",
+    );
     save(&dir.path().join("state"), Pending::default(), machine_id(old));
     assert_eq!(run(dir.path(), &["status"]).status, 2);
     machine_id(new);

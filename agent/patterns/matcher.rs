@@ -354,7 +354,12 @@ impl Matcher {
         }
         let none = &mut Vec::new();
         match self.one(&self.benign, record, text, scratch, none) {
-            Taken::Nothing => self.whose(record, text, scratch, out),
+            // Nobody asks whose an ordinary line is.
+            Taken::Nothing
+                if record.level.is_none() || record.looks_like_trouble() =>
+            {
+                self.whose(record, text, scratch, out)
+            }
             known => known,
         }
     }

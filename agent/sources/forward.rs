@@ -9,30 +9,6 @@ use crate::time::Uptime;
 use super::Context;
 use super::mce_text::{Blocks, Printed};
 
-/// The subsystems whose warnings are hardware's.
-const HARDWARE: [&[u8]; 10] = [
-    b"pci",
-    b"scsi",
-    b"nvme",
-    b"ata_port",
-    b"mmc",
-    b"net",
-    b"block",
-    b"usb",
-    b"pcieport",
-    b"pci_express",
-];
-
-/// Whether an untaken record of this level and subsystem is trouble that a
-/// pattern should explain.
-pub fn looks_like_trouble(level: Option<u8>, subsystem: &[u8]) -> bool {
-    match level {
-        Some(0..=3) => true,
-        Some(4) => !subsystem.is_empty() && HARDWARE.contains(&subsystem),
-        _ => false,
-    }
-}
-
 /// Holds one record of kernel text against the patterns and says whether any
 /// took it.
 pub fn kernel(
@@ -42,7 +18,7 @@ pub fn kernel(
     events: &mut Vec<Event>,
 ) -> bool {
     let matcher = &context.patterns.set().matcher;
-    let trouble = looks_like_trouble(record.level, record.subsystem);
+    let trouble = record.looks_like_trouble();
     // Whoever reads once has no ledger that would know what it waits for.
     scratch.lean = !trouble && !context.once;
     let taken = matcher.observe_kernel(record, scratch, events);

@@ -55,6 +55,7 @@ pub fn may_be(text: &[u8]) -> bool {
 
 /// Whether the kernel stops for a record (`__ghes_panic`).
 pub fn is_panic(text: &[u8]) -> bool {
+    // Nearly always no, without a call of memcmp(3).
     text.first() == Some(&b'K')
         && text.starts_with(b"Kernel panic - not syncing: Fatal hardware error")
 }
