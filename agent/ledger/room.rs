@@ -3,7 +3,8 @@
 //! An ordinary machine has a few dozen faults, and each keeps all that the
 //! rules want. A pattern that takes every number for a part fills the table:
 //! then each fault keeps less evidence and coarser windows, never the whole
-//! more memory. A table of 1,024 faults, and 64 fatal ones more, takes some 8 MiB at most.
+//! more memory. A table of 1,024 faults, and 64 fatal ones more, takes some
+//! 8 MiB at most.
 
 use super::fault::{Evidence, Fault};
 use super::tolerance;

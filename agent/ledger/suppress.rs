@@ -3,7 +3,8 @@
 //! A symptom waits `settle` for its cause, for as long as a cause that settles
 //! itself or begins to hold, and when raised still folds into a cause that
 //! opens within a minute of it, or within `settle` where that is longer. A
-//! cause may itself be explained; no fault ever explains one that (through others) explains it, so
+//! cause may itself be explained; no fault ever explains one that (through
+//! others) explains it, so
 //! chains end at a raised fault. When that ends, the whole chain ends with it; when
 //! it is withdrawn, what it explained is raised after all.
 
