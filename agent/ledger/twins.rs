@@ -19,8 +19,9 @@ use crate::signal::{SourceId, Twin};
 use crate::time::Timestamp;
 
 /// How far apart two sources' times of one error may lie: kernel text gets
-/// its time when it is read, a machine check's own has whole seconds.
-const SLACK: Duration = Duration::from_secs(2);
+/// its time when it is read, which may be two seconds late, and a machine
+/// check's own has whole seconds.
+const SLACK: Duration = Duration::from_secs(4);
 
 /// What one source told within so long is one entry.
 const ENTRY: Duration = Duration::from_secs(1);
@@ -140,11 +141,12 @@ pub(super) fn remember(
     room: usize,
 ) {
     let from = telling.from();
-    if let Some(last) = fault.sights.last_mut()
-        && last.source == *telling.source
-        && last.key == telling.twin.key
-        && telling.at.since(last.from) < ENTRY
-    {
+    // Two sources that take turns are two entries a second all the same.
+    let mut newest = fault.sights.iter_mut().rev();
+    let own = newest.find(|sight| {
+        sight.source == *telling.source && sight.key == telling.twin.key
+    });
+    if let Some(last) = own.filter(|own| telling.at.since(own.from) < ENTRY) {
         last.count = last.count.saturating_add(count);
         last.from = last.from.min(from);
         last.to = last.to.max(telling.at);

@@ -64,8 +64,9 @@ const BLOCK_LOOK: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Once the ring has been read to its end, what comes has just happened. It
-/// has not after a stall of so long (a full queue), until the end is reached
-/// again: till then the records' own time stamps say more.
+/// has not where the end was not reached for so long (a full queue, a machine
+/// that has no time for us), until it is reached again: till then the
+/// records' own time stamps say more.
 const LIVE: Duration = Duration::from_secs(2);
 
 /// Where the kernel's log is and whose records count.
@@ -148,8 +149,10 @@ struct Reading<'c> {
     marked: Option<u64>,
     marked_at: Uptime,
     moment: Moment,
-    /// Whether the ring was read to its end, and without a stall since.
+    /// Whether the ring was read to its end, and not [`LIVE`] ago.
     caught_up: bool,
+    /// When it last was at the end of the ring.
+    end_at: Uptime,
     /// Whether it has waited since the clock was last looked at.
     waited: bool,
     batch: Batch,
@@ -214,6 +217,7 @@ impl<'c> Reading<'c> {
             marked_at: clock::boot(),
             moment: Moment::default(),
             caught_up: false,
+            end_at: Uptime(0),
             waited: false,
             batch: Batch::default(),
             fragments: Fragments::default(),
@@ -277,11 +281,11 @@ impl<'c> Reading<'c> {
 
     fn look_at_the_clock(&mut self) {
         let now = clock::now();
-        // What it has waited is no stall.
-        let waited = std::mem::take(&mut self.waited);
-        if !waited && now.boot.since(self.moment.now.boot) >= LIVE {
-            self.caught_up = false;
+        // Only at the end it waits, so that is no delay.
+        if std::mem::take(&mut self.waited) {
+            self.end_at = now.boot;
         }
+        self.caught_up &= now.boot.since(self.end_at) < LIVE;
         if !self.caught_up {
             let monotonic = Duration::from_micros(clock::monotonic());
             self.moment.base = now.wall.minus(monotonic);

@@ -1,4 +1,4 @@
-//! What a record that panics leaves behind.
+//! What a record that panics leaves behind, and what time a late one has.
 
 use nix::fcntl::OFlag;
 
@@ -38,4 +38,29 @@ fn a_record_that_panics_is_skipped_and_not_read_again() {
     };
     assert_eq!(count(&counters.invalid), 1);
     assert_eq!(count(&counters.observations), 2);
+}
+
+#[test]
+fn what_is_read_long_after_the_end_has_the_time_it_was_printed() {
+    let (mut context, _messages) = context(Source::Kmsg);
+    let options = Options::under(Path::new("/"));
+    let id = SourceId::from("kmsg");
+    let mut reading = Reading::new(&options, &mut context, id, "boot".into());
+    let printed = clock::monotonic();
+    let text = format!("6,1,{printed},-;text\n");
+    let mut record = parse(text.as_bytes()).unwrap();
+    let mut read = |waited, end_at| {
+        (reading.caught_up, reading.waited) = (true, waited);
+        reading.end_at = end_at;
+        reading.look_at_the_clock();
+        record.usec = printed.saturating_sub(60_000_000);
+        let kernel = kernel_record(&record, b"text", reading.moment);
+        let ago = reading.moment.now.wall.since(kernel.time);
+        (ago.as_secs(), kernel.approximate)
+    };
+    let now = clock::boot();
+    assert_eq!(read(false, now), (0, false));
+    let long_ago = Uptime(now.0 - LIVE.as_micros() as u64);
+    assert_eq!(read(true, long_ago), (0, false), "it waited at the end");
+    assert_eq!(read(false, long_ago), (60, true), "each batch was in time");
 }

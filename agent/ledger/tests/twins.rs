@@ -184,6 +184,23 @@ fn a_storm_of_twins_is_counted_once_in_bounded_memory() {
     assert!(w.fault("ce", "dimm/A1").sights.len() <= 64);
 }
 
+#[test]
+fn a_storm_of_two_errors_by_turns_is_counted_once() {
+    let mut w = World::new(vec![pattern_of(Source::Mce)]);
+    let one = |w: &mut World, source: &str, key| {
+        let mut signal = w.signal("ce", "dimm/A1");
+        signal.twin = Some(Twin { key, span: Duration::ZERO });
+        w.events_of(source, vec![Event::Match(signal)]);
+    };
+    for (first, second) in [("mce", "kmsg"), ("kmsg", "mce")] {
+        for _ in 0..100 {
+            one(&mut w, first, 7);
+            one(&mut w, second, 8);
+        }
+    }
+    assert_eq!(counted(&w, "dimm/A1"), 200);
+}
+
 fn text(yields: Source) -> Pattern {
     Pattern { yields: vec![yields], ..pattern_of(Source::Kmsg) }
 }
