@@ -223,8 +223,12 @@ fn assemble(
         board: None,
         record,
     };
-    if let Some(loaded) = loaded {
-        keeper.restore(now, loaded);
+    match loaded {
+        Some(loaded) => keeper.restore(now, loaded),
+        None => {
+            keeper.ledger.await_store();
+            keeper.ledger.patterns().expect_all();
+        }
     }
     Ok((keeper, shared, patterns))
 }

@@ -16,6 +16,7 @@ pub mod desired;
 pub mod fault;
 
 mod census;
+mod early;
 mod escalate;
 mod life;
 mod operator;
@@ -47,6 +48,7 @@ use crate::parts::ids::PartId;
 use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Health, SourceId};
 use crate::time::{BootId, Now, Timestamp, Uptime};
+use early::Early;
 use fault::{Ended, Fault, FaultKey};
 pub use table::FAULTS_MAX;
 use table::Table;
@@ -232,6 +234,9 @@ pub struct Ledger {
     due: Option<Uptime>,
     /// Whether a fault opened since symptoms were last held against causes.
     opened: bool,
+    /// Proofs that came while what is stored could not be read; `None` where
+    /// nothing is waited for.
+    early: Option<Early>,
     /// When the rows of running stopwatches were last taken; `None` makes
     /// them due.
     timed_rows_taken: Option<Uptime>,
@@ -255,6 +260,7 @@ impl Ledger {
             moves: 0,
             due: None,
             opened: false,
+            early: None,
             timed_rows_taken: Some(Uptime::default()),
             stats: Stats::default(),
         }

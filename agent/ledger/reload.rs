@@ -17,6 +17,7 @@ impl Ledger {
     pub fn restore(&mut self, now: Now, faults: Vec<Fault>) {
         self.now = now;
         self.timed_rows_taken = Some(now.boot);
+        let keys: Vec<_> = faults.iter().map(|f| f.key.clone()).collect();
         for mut fault in faults {
             if fault.phase == Phase::Withdrawn {
                 continue;
@@ -48,6 +49,7 @@ impl Ledger {
         // Only what differs from the store need be written again.
         self.table.take_dirty();
         self.judge_patterns();
+        self.take_early_proofs(&keys);
         // Whatever follows from that is due at once.
         self.due = Some(now.boot);
     }

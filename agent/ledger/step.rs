@@ -338,23 +338,32 @@ impl Ledger {
         signal: &Signal,
         i: u8,
     ) -> bool {
+        if let Some(early) = &mut self.early {
+            early.keep(signal, i);
+        }
         if self.table.of(&pattern.name).next().is_none() {
             return false; // nearly always
         }
-        let part = self.key_of(pattern, &signal.part).part;
-        let keys: Vec<FaultKey> = self
-            .table
-            .of(&pattern.name)
-            .filter(|row| row.fault.lies_in(&part, &signal.part))
-            .map(|row| row.fault.key.clone())
-            .collect();
+        let keys = self.proved_by(pattern, signal);
         for key in &keys {
             self.prove(key, signal, i);
         }
         !keys.is_empty()
     }
 
-    fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {
+    /// The pattern's faults on the signal's part and on parts within it.
+    pub(super) fn proved_by(
+        &self,
+        pattern: &Pattern,
+        signal: &Signal,
+    ) -> Vec<FaultKey> {
+        let part = self.key_of(pattern, &signal.part).part;
+        let rows = self.table.of(&pattern.name);
+        let proved = rows.filter(|r| r.fault.lies_in(&part, &signal.part));
+        proved.map(|row| row.fault.key.clone()).collect()
+    }
+
+    pub(super) fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {
         let room = self.table.room();
         let Some(row) = self.table.get_mut(key) else { return };
         let holds = row.truth == Truth::True;

@@ -264,6 +264,41 @@ fn a_raised_fault_in_a_late_store_keeps_its_past_and_its_count() {
 }
 
 #[test]
+fn a_fault_in_a_late_store_is_cleared_by_a_proof_that_came_before() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let file = directory.path().join("patterns/drill.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let recovers = "clear: [{ recovered: { where: { message: \
+        '^faultline drill: (?<dev>[a-z0-9]{1,32}) works' } } }]";
+    let text = text.replace("clear: [replaced]", recovers).replace(
+        "gives: nothing",
+        "gives: { part: disk/a1, proof: recovered }",
+    );
+    fs::write(&file, text).unwrap();
+    fs::write(directory.path().join("state"), "").unwrap();
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    let (dev, other) = (unique("early"), unique("other"));
+    let works = format!("<6>faultline drill: {dev} works");
+    let failed = format!("<3>faultline drill: {other} failed");
+    if !kernel_says(&[works, failed]) {
+        return;
+    }
+    agent.until(|a| a.count_of(&other) == Some(1));
+    let part = format!("disk/{dev}");
+    let mut stored = fault_sample::stored("drill-failed", &part, 7);
+    stored["injected"] = true.into();
+    stored["clear"] = serde_json::json!(
+        [{ "recovered": { "hold": { "secs": 0, "nanos": 0 } } }]
+    );
+    comes_late(directory.path(), &Machine::read("/".as_ref()), stored);
+    let told = agent.log_line(&part);
+    assert!(told.contains("\"proof\":\"recovered\""), "{told}");
+    assert_eq!(agent.stop(), Some(0));
+}
+
+#[test]
 fn a_state_fault_in_a_late_store_is_told_how_things_are_now() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();

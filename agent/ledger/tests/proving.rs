@@ -1,8 +1,8 @@
 //! Proofs, probation, relapses.
 
-use crate::ledger::ChangeKind;
 use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
+use crate::ledger::{ChangeKind, Input, Ledger};
 use crate::patterns::set::{Pattern, Proof};
 use crate::signal::{Effect, Truth};
 
@@ -439,4 +439,37 @@ fn what_concerns_no_fault_looks_after_none() {
     w.see("link", "nic/eth0");
     w.prove("link", "nic/eth0", 0);
     assert_eq!(w.ledger.stats().upkeeps, before + 3);
+}
+
+#[test]
+fn a_proof_that_came_before_the_store_could_be_read_counts() {
+    let recovers = with(vec![recovered("0s")]);
+    let mut w = World::new(vec![recovers]);
+    for disk in ["disk/sda", "disk/sdb", "disk/sdc"] {
+        w.see("bad", disk);
+    }
+    let mut stored: Vec<_> = w.ledger.faults().cloned().collect();
+    w.pass("1m");
+    let set = w.ledger.patterns().clone();
+    w.ledger = Ledger::new(set, options(0));
+    w.ledger.await_store();
+    w.prove("bad", "disk/sda", 0);
+    w.prove("bad", "disk/sdb", 0);
+    w.pass("1m");
+    w.see("bad", "disk/sdb");
+    w.told();
+    for fault in &mut stored {
+        if let Some(known) = w.ledger.get(&fault.key) {
+            fault.catch_up(known);
+        }
+    }
+    w.ledger.restore(w.now, stored);
+    w.input(Input::Tick);
+    let phase = |disk| w.phase("bad", disk);
+    assert_eq!(phase("disk/sda"), Some(Phase::Cleared));
+    assert_eq!(phase("disk/sdb"), Some(Phase::Active), "seen again since");
+    assert_eq!(phase("disk/sdc"), Some(Phase::Active));
+    // The store was read: what comes now finds what it is about.
+    w.prove("bad", "disk/sdc", 0);
+    assert_eq!(w.told(), ["cleared bad disk/sda", "cleared bad disk/sdc"]);
 }
