@@ -164,7 +164,15 @@ pub(super) fn proofs(
         };
         all.push(match &proof.value {
             RawProof::Replaced => Proof::Replaced,
-            RawProof::Quiet(t) => Proof::Quiet(time(t)),
+            RawProof::Quiet(t) => {
+                let quiet = time(t);
+                if parse_duration(t) == Ok(Duration::ZERO) {
+                    findings
+                        .error(proof.place, "it would end at once".into())
+                        .help("how long must it be quiet? `quiet: 24h`");
+                }
+                Proof::Quiet(quiet)
+            }
             RawProof::Reboot(t) => Proof::Reboot(time(t)),
             RawProof::Normal(t) => {
                 let t = time(t);

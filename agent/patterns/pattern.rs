@@ -133,6 +133,7 @@ pub(super) fn build(
         component,
     };
     required(p, opens, findings);
+    idle(p, findings);
     fallback(p, source, findings);
     let pattern = Arc::new(pattern);
     rules(p, &pattern, taken, findings, built);
@@ -169,6 +170,42 @@ fn fallback(p: &RawPattern, source: Source, findings: &mut Findings<'_>) {
         findings
             .error_here("`fallback` is only for evidence of `kmsg`".into())
             .help("give it `source: kmsg` and `count: 0`");
+    }
+}
+
+/// What says nothing in a pattern that opens no fault.
+fn idle(p: &RawPattern, findings: &mut Findings<'_>) {
+    let why = match (p.benign && !p.history, p.severity) {
+        (true, _) => "what is `benign` opens no fault",
+        (_, Some(Severity::Info)) => "what is `info` opens no fault",
+        _ => return,
+    };
+    let clear = p.clear.as_ref().map(|c| c.place);
+    let then = p.then.as_ref().map(|t| t.place);
+    let of = |text: &Option<At<String>>| text.as_ref().map(|t| t.place);
+    let mut written = vec![
+        ("tolerate", of(&p.tolerate)),
+        ("lasting", of(&p.lasting)),
+        ("clear", clear),
+        ("probation", of(&p.probation)),
+        ("then", then),
+    ];
+    if p.benign {
+        let severity = p.severity.map(|_| findings.here);
+        let part = p.part.as_ref().map(|part| part.place);
+        written.extend([
+            ("severity", severity),
+            ("summary", of(&p.summary)),
+            ("part", part),
+            ("advice", of(&p.advice)),
+        ]);
+    }
+    for (key, place) in written {
+        if let Some(place) = place {
+            findings
+                .warning(place, format!("`{key}` says nothing here"))
+                .help(why);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::signal::{Effect, Signal, Truth, Twin};
 
 /// More errors than this in one line are not believed: the largest count a
 /// machine-check bank can hold is 15 bits (MCi_STATUS[52:38]).
-const COUNT_MAX: u64 = 1 << 20;
+pub(super) const COUNT_MAX: u64 = 1 << 20;
 
 /// One way in which a pattern takes an observation: its own `where`, or that
 /// of one of its `recovered` proofs.

@@ -309,6 +309,27 @@ fn moving_a_pattern_does_not_change_its_hash_but_editing_does() {
 }
 
 #[test]
+fn what_says_nothing_in_a_pattern_that_opens_no_fault_is_told() {
+    let idle = |patterns: &str| -> Vec<String> {
+        let source = SourceFile {
+            name: "t.yaml".into(),
+            text: file(patterns).into_bytes(),
+            builtin: false,
+        };
+        let compiled = compile(&[parse(&source).unwrap()]);
+        let found = compiled.unwrap_or_else(|e| panic!("{e:?}")).1;
+        let idle = found.into_iter().map(|d| d.message);
+        idle.filter(|m| m.ends_with("says nothing here")).collect()
+    };
+    assert_eq!(idle(ERROR), [""; 0]);
+    let info = ERROR.replace("severity: error", "severity: info");
+    assert_eq!(idle(&info), ["`clear` says nothing here"]);
+    let benign = ERROR.replace("severity: error", "benign: true");
+    let keys = ["clear", "summary", "part", "advice"];
+    assert_eq!(idle(&benign), keys.map(|k| format!("`{k}` says nothing here")));
+}
+
+#[test]
 fn the_built_in_packs_have_nothing_to_complain_of() {
     let files: Vec<_> = super::builtin::files()
         .iter()

@@ -8,7 +8,7 @@ use super::diagnostic::did_you_mean;
 use super::fields::Where;
 use super::file::{OneOrMany, RawCount, RawPattern};
 use super::located::{At, Place};
-use super::rule::Count;
+use super::rule::{COUNT_MAX, Count};
 use super::template::Template;
 use crate::time::parse_duration;
 
@@ -117,7 +117,14 @@ pub(super) fn count(
 ) -> Count {
     match &p.count {
         None => Count::Fixed(1),
-        Some(At { value: RawCount::Number(n), .. }) => Count::Fixed(*n),
+        Some(At { value: RawCount::Number(n), place }) => {
+            if *n > COUNT_MAX {
+                findings
+                    .error(*place, format!("{n} errors are not believed"))
+                    .help(format!("at most {COUNT_MAX}"));
+            }
+            Count::Fixed(*n)
+        }
         Some(At { value: RawCount::Text(text), place }) => {
             let captured = taken.names.contains("count");
             if text == "{count}" && !captured && !taken.incomplete {
