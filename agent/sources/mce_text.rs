@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::cper_text::Records;
 use super::machine_check::{self, Seen};
+use super::mce_repeat::Repeats;
 use super::text::Line;
 use crate::decode::block::{Assembler, Block, BlockId, WAIT, line};
 use crate::decode::cper;
@@ -112,6 +113,8 @@ pub struct Blocks {
     held: Vec<Held>,
     grade: Option<Grade>,
     told: Option<Told>,
+    /// What other CPUs may report too.
+    repeats: Repeats,
     finished: Vec<Block>,
     /// The oldest block when somebody began to wait, and when that was.
     waiting: Option<(Awaited, Uptime)>,
@@ -163,12 +166,14 @@ impl Blocks {
         let mark: &[u8] = if record.injected { b"!" } else { b"" };
         let caller = [mark, printed.caller].concat();
         let (mut id, mut edac) = (None, None);
-        for text in record.text.split(|b| *b == b'\n') {
+        for text in record.text.split(|b| *b == b'\n').flat_map(line::pieces) {
             let finished = &mut self.finished;
             let fed = self.assembler.feed(printed.at, &caller, text, finished);
             id = fed.or(id);
             edac = self.assembler.take_edac().or(edac);
-            if line::is_reason(text) && self.was_told(&caller, printed.at) {
+            let known =
+                || self.was_told(&caller, printed.at) || self.counts_as_it_is();
+            if line::is_reason(text) && known() {
                 as_evidence(&mut events[from..]);
             }
         }
@@ -271,6 +276,13 @@ impl Blocks {
         self.told.as_ref().is_some_and(near)
     }
 
+    /// Whether a block that no longer can be whole has lines that count.
+    fn counts_as_it_is(&self) -> bool {
+        self.held.iter().any(|held| {
+            self.assembler.is_bare(held.id) && held.events.iter().any(counts)
+        })
+    }
+
     fn settle(
         &mut self,
         last: Option<Told>,
@@ -285,8 +297,13 @@ impl Blocks {
             let again = (matcher, &mut *scratch);
             let taken = match block.edac {
                 true => held.edac,
+                // Its lines count as they are, and the driver's report does.
+                false if block.driver || block.bare && !block.whole => false,
                 false if self.is_told(&block, again, events) => true,
-                false => tell(&block, &held, matcher, scratch, events),
+                false => {
+                    let again = (matcher, &mut *scratch);
+                    self.tell(&block, &held, again, events)
+                }
             };
             if taken {
                 told = true;
@@ -321,6 +338,30 @@ impl Blocks {
         }
         self.records.was_told(page, block.time)
     }
+
+    /// Tells a block to the patterns of source `mce`; whether one took it,
+    /// now or when another CPU reported the same.
+    fn tell(
+        &mut self,
+        block: &Block,
+        held: &Held,
+        (matcher, scratch): (&Matcher, &mut Scratch),
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let registers = &block.registers;
+        let decoded = decode(registers);
+        if decoded.severity == Severity::None {
+            return false;
+        }
+        if self.repeats.is_told(registers, &decoded, block.time) {
+            return true;
+        }
+        let history = decoded.polled && (held.early || is_old(registers, held));
+        let seen = Seen { history, ..held.seen };
+        machine_check::observe(registers, &decoded, seen, |observation| {
+            matcher.observe(observation, scratch, events) == Taken::Taken
+        })
+    }
 }
 
 impl Grade {
@@ -336,26 +377,6 @@ fn is_old(registers: &Registers, held: &Held) -> bool {
     let time = time.map(|s| Timestamp(s.saturating_mul(1_000_000)));
     time.zip(held.booted)
         .is_some_and(|(time, booted)| time.plus(CLOCK_SET) < booted)
-}
-
-/// Tells a block to the patterns of source `mce`; whether one took it.
-fn tell(
-    block: &Block,
-    held: &Held,
-    matcher: &Matcher,
-    scratch: &mut Scratch,
-    events: &mut Vec<Event>,
-) -> bool {
-    let registers = &block.registers;
-    let decoded = decode(registers);
-    if decoded.severity == Severity::None {
-        return false;
-    }
-    let history = decoded.polled && (held.early || is_old(registers, held));
-    let seen = Seen { history, ..held.seen };
-    machine_check::observe(registers, &decoded, seen, |observation| {
-        matcher.observe(observation, scratch, events) == Taken::Taken
-    })
 }
 
 /// Whether it opens a fault or counts.

@@ -352,3 +352,64 @@ fn text_that_users_chose_is_no_machine_check() {
     );
     assert!(!log.blocks.is_open());
 }
+
+#[test]
+fn a_whole_block_of_an_old_kernel_counts_without_its_mark() {
+    const OLD: &str = "\
+    HARDWARE ERROR
+    CPU 4: Machine Check Exception:                5 Bank 8: be0000000100009f
+    RIP !INEXACT! 10:<ffffffff812c4a41> {intel_idle+0xb1/0x170}
+    TSC a66b05434fcf4 ADDR 67081b300 MISC 2140040486 
+    PROCESSOR 0:206c2 TIME 1428957562 SOCKET 1 APIC 20
+    This is not a software problem!";
+    let mut log = Log::new(both());
+    log.print(OLD);
+    assert_eq!(log.given(), ["decoded cpu/memory/socket1 1 open"]);
+    log.print("Kernel panic - not syncing: Fatal machine check on current");
+    assert_eq!(log.given().last().unwrap(), "reason node/cpu 0 evidence");
+    // What is not whole counts by its lines, as far as patterns know them.
+    let (cut, _) = OLD.split_once("    PROCESSOR").unwrap();
+    let mut log = Log::new(both());
+    log.print(cut);
+    assert!(log.blocks.is_open());
+    log.end();
+    assert_eq!(log.given(), [""; 0]);
+}
+
+#[test]
+fn the_block_of_an_old_edac_driver_leaves_the_counting_to_its_report() {
+    const OLD: &str = "\
+    CPU 6: Machine Check Exception: 0 Bank 9: 8c00004e000800c1
+    TSC 0 ADDR 67081b300 MISC 2140040486 PROCESSOR 0:206d7 TIME 1428957562 SOCKET 1 APIC 20";
+    let mut log = Log::new(both());
+    log.print(OLD);
+    let alone = ["decoded cpu/channel/socket1-mc0-ch1 1 open"];
+    assert_eq!(log.given(), alone);
+    let mut log = Log::new(both());
+    log.print("sbridge: HANDLING MCE MEMORY ERROR");
+    log.print(OLD);
+    assert_eq!(log.given(), [""; 0]);
+    // It says so before each.
+    log.print(OLD);
+    assert_eq!(log.given(), alone);
+}
+
+#[test]
+fn what_other_cpus_report_of_a_shared_bank_is_evidence() {
+    let block = |cpu: u32, apic: u32| {
+        format!(
+            "mce: [Hardware Error]: CPU {cpu}: Machine Check Exception: 5 \
+             Bank 6: bb80000000000e0b\n\
+             mce: [Hardware Error]: TSC 603312c7dd484 MISC 11000000\n\
+             mce: [Hardware Error]: PROCESSOR 0:50654 TIME 1616567954 \
+             SOCKET 0 APIC {apic:x} microcode 200005e"
+        )
+    };
+    let mut log = Log::new(both());
+    log.print(&block(15, 0x26));
+    log.print(&block(55, 0x27));
+    let given = log.given();
+    let opens = given.iter().filter(|event| event.ends_with(" open"));
+    assert_eq!(opens.count(), 1, "{given:?}");
+    assert_eq!(given.last().unwrap(), "text cpu/cpu55 0 evidence");
+}

@@ -3,6 +3,7 @@
 
 use jiff::civil::DateTime;
 
+use super::text_protocol::protocol;
 use crate::time::Timestamp;
 
 /// A time as a header gives it.
@@ -99,6 +100,9 @@ pub(super) fn strip(line: &[u8]) -> Header<'_> {
     if caller(&mut header) {
         return header;
     }
+    if console(&mut header) {
+        return header;
+    }
     if let Some((stamp, rest, then)) = wall(header.text) {
         header.wall = Some(stamp);
         header.text = rest;
@@ -129,56 +133,6 @@ fn priority(header: &mut Header<'_>) {
     header.text = rest;
 }
 
-/// `1 TIME HOST APP PROCID MSGID DATA text` behind the priority (RFC 5424,
-/// 6).
-fn protocol(header: &mut Header<'_>) -> Option<()> {
-    let rest = header.text.strip_prefix(b"1 ")?;
-    let (time, rest) = token(rest)?;
-    let (_host, rest) = token(rest)?;
-    let (app, rest) = token(rest)?;
-    let (_process, rest) = token(rest)?;
-    let (_message, rest) = token(rest)?;
-    let stamp = match time {
-        b"-" => None,
-        time => {
-            let time = std::str::from_utf8(time).ok()?;
-            let time: jiff::Timestamp = time.parse().ok()?;
-            Some(Stamp::Instant(Timestamp(time.as_microsecond())))
-        }
-    };
-    let text = after_data(rest)?;
-    let text = text.strip_prefix(b" ").unwrap_or(text);
-    header.wall = stamp;
-    header.text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    header.identifier = app;
-    header.kernel &= app == b"kernel";
-    if header.kernel {
-        bracket(header);
-    }
-    Some(())
-}
-
-/// What follows structured data: `-`, or `[id name="value"]`, one after
-/// another, a `]` within a value behind a backslash.
-fn after_data(mut text: &[u8]) -> Option<&[u8]> {
-    if let Some(rest) = text.strip_prefix(b"-") {
-        return (rest.is_empty() || rest.starts_with(b" ")).then_some(rest);
-    }
-    if !text.starts_with(b"[") {
-        return None;
-    }
-    while let Some(inner) = text.strip_prefix(b"[") {
-        let mut escaped = false;
-        let end = inner.iter().position(|b| {
-            let ends = *b == b']' && !escaped;
-            escaped = *b == b'\\' && !escaped;
-            ends
-        })?;
-        text = &inner[end + 1..];
-    }
-    (text.is_empty() || text.starts_with(b" ")).then_some(text)
-}
-
 /// `kern  :err   : `, of `dmesg -x`.
 fn decoded(header: &mut Header<'_>) {
     let Some((facility, rest)) = word_before_colon(header.text) else {
@@ -201,7 +155,7 @@ fn word_before_colon(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// `[   12.345678] `, `[   12.3 <    0.1>] `, `[Mon Jan  2 15:04:05 2026] `,
 /// `[Jan 2 15:04] `, `[  +0.1] `, each perhaps with `[   T10] ` after it.
-fn bracket(header: &mut Header<'_>) -> bool {
+pub(super) fn bracket(header: &mut Header<'_>) -> bool {
     let Some(rest) = header.text.strip_prefix(b"[") else { return false };
     // The longest is 40 bytes; a `]` further on belongs to the text.
     let Some(end) = rest.iter().take(48).position(|b| *b == b']') else {
@@ -250,6 +204,34 @@ fn after_caller(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let caller = &inner[..inner.len() - after.len()];
     let after = after.strip_prefix(b"]")?;
     Some((caller, after.strip_prefix(b" ").unwrap_or(after)))
+}
+
+/// `2016-12-03 19:08:52    [   12.3] text`: what a console server puts before
+/// what it read from a serial line.
+fn console(header: &mut Header<'_>) -> bool {
+    let Some((stamp, rest)) = date_and_time(header.text) else { return false };
+    let whole = header.text;
+    header.text = rest.trim_ascii_start();
+    let monotonic = bracket(header) && header.monotonic.is_some();
+    if monotonic {
+        header.wall = Some(stamp);
+    } else {
+        header.text = whole;
+    }
+    monotonic
+}
+
+fn date_and_time(text: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (date, rest) = token(text)?;
+    if date.len() != 10 || date[4] != b'-' {
+        return None;
+    }
+    let (time, rest) = token(rest)?;
+    let date = std::str::from_utf8(date).ok()?;
+    let date: jiff::civil::Date = date.parse().ok()?;
+    let (hour, minute, second, nanos) = clock_time(time)?;
+    let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
+    Some((Stamp::Civil(date.to_datetime(time)), rest))
 }
 
 /// What a wall-clock time is followed by.
@@ -362,7 +344,7 @@ fn after_kernel(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// The next word and what follows it and its blanks.
-fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let text = text.trim_ascii_start();
     let end = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
     let (word, rest) = text.split_at(end);

@@ -35,6 +35,17 @@ fn at(rfc3339: &str) -> Time {
 const TEXT: &str = "EDAC MC0: 1 UE on any memory";
 
 #[test]
+fn a_console_servers_time_before_the_kernels_is_the_lines() {
+    let line = one(&format!("2016-12-03 19:08:52    [14874911.977687] {TEXT}"));
+    assert_eq!(line.text, TEXT.as_bytes());
+    assert_eq!(line.time, at("2016-12-03T19:08:52Z"));
+    assert!(line.kernel);
+    // Without the kernel's it is a log of any program.
+    let other = one(&format!("2016-12-03 19:08:52 [error] {TEXT}"));
+    assert_ne!(other.text, TEXT.as_bytes());
+}
+
+#[test]
 fn every_transport_of_kernel_text_is_stripped() {
     let mono = Time::Monotonic(12_345_678);
     let wall = at("2026-01-02T15:04:05Z");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::kmsg::first_poll;
 use super::machine_check::{self, Seen};
+use super::mce_repeat::Repeats;
 use super::trace_fields::{
     MemoryTexts, SPAN, aer_fields, arm_fields, arm_texts, memory_fields, names,
 };
@@ -71,6 +72,8 @@ pub struct Outlet {
     lanes: [Lane; 3],
     /// The file that says how often banks are polled, seconds.
     check_interval: PathBuf,
+    /// What other CPUs may report too.
+    repeats: Repeats,
     scratch: Scratch,
 }
 
@@ -97,6 +100,7 @@ impl Outlet {
                 "sys/devices/system/machinecheck/machinecheck0/\
                  check_interval",
             ),
+            repeats: Repeats::default(),
             scratch: Scratch::default(),
         }
     }
@@ -140,6 +144,9 @@ impl Outlet {
                     let injected = false;
                     let seen = Seen { time, approximate, injected, history };
                     let (registers, decoded) = *check;
+                    if self.repeats.is_told(&registers, &decoded, time) {
+                        continue;
+                    }
                     machine_check::observe(&registers, &decoded, seen, |o| {
                         self.observe(MCE, o, context)
                     });

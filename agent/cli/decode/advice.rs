@@ -24,6 +24,12 @@ pub fn advice(decoded: &Decoded) -> &'static str {
              place, replace that DIMM; if from several DIMMs of a channel, \
              suspect the channel."
         }
+        (_, Unit::Request) => {
+            "Nothing for one of them. See which device, driver or program \
+             complains at the same time (a GPU, the IOMMU); update its \
+             driver and the firmware. The processor is not the first to \
+             replace."
+        }
         (Severity::Corrected, _) => {
             "Nothing for one of them. If they keep coming, update firmware \
              and microcode, then replace the part."

@@ -31,6 +31,9 @@ pub enum Line {
     AmdEnd,
     /// `EDAC MC0: 1 CE …`: the driver tells the same error with its DIMM.
     Edac,
+    /// `sbridge: HANDLING MCE MEMORY ERROR`: the driver's own block follows,
+    /// and then its report.
+    Handled,
 }
 
 /// The first line of a block.
@@ -48,6 +51,9 @@ pub struct Head {
     pub model: Option<Model>,
     /// Whether AMD's decoder printed it.
     pub amd: bool,
+    /// Whether it does not say that it is a hardware error, as kernels
+    /// before 2.6.33 and the older EDAC drivers print it.
+    pub bare: bool,
 }
 
 /// Registers of a line.
@@ -88,19 +94,35 @@ pub struct Processor {
 const LINE_MAX: usize = 512;
 
 /// How a panic says that it is for a machine check (mce_panic).
-const PANICS: [&[u8]; 3] = [
+const PANICS: [&[u8]; 5] = [
     b"Kernel panic - not syncing: Fatal machine check",
+    b"Kernel panic - not syncing: Fatal Machine check",
+    b"Kernel panic - not syncing: Uncorrected machine check",
     b"Kernel panic - not syncing: Fatal local machine check",
     b"Kernel panic - not syncing: Machine check",
 ];
 
 /// Whether a line may be of a machine check: cheap, and nearly always no.
 pub fn may_be(text: &[u8]) -> bool {
-    const BEGINNINGS: [&[u8]; 3] =
-        [b"mce: [Hardware", b"[Hardware Error]", b"core: [Hardware"];
+    const BEGINNINGS: [&[u8]; 4] =
+        [b"mce: [Hardware", b"[Hardware Error]", b"core: [Hardware", HANDLED];
     let begins = |beginning: &&[u8]| text.starts_with(beginning);
-    matches!(text.first(), Some(b'm' | b'[' | b'c' | b'K'))
-        && (BEGINNINGS.iter().any(begins) || PANICS.iter().any(begins))
+    matches!(text.first(), Some(b'm' | b'[' | b'c' | b'K' | b'C' | b's'))
+        && (BEGINNINGS.iter().any(begins)
+            || PANICS.iter().any(begins)
+            || is_bare(text))
+}
+
+/// What the driver sb_edac prints before a block of its own, as that of
+/// kernels before 4.3 does without a prefix.
+const HANDLED: &[u8] = b"sbridge: HANDLING MCE MEMORY ERROR";
+
+/// `CPU 0: Machine Check …`, which is all that old kernels say.
+fn is_bare(text: &[u8]) -> bool {
+    text.strip_prefix(b"CPU ").is_some_and(|cpu| {
+        let digits = cpu.iter().take_while(|b| b.is_ascii_digit()).count();
+        digits > 0 && cpu[digits..].starts_with(b": Machine Check Exception")
+    })
 }
 
 /// Whether the line grades the block that follows it (mce_amd.c).
@@ -134,8 +156,7 @@ pub fn parse(text: &[u8], within: bool) -> Option<Line> {
         .or_else(|| text.strip_prefix("core: "))
         .unwrap_or(text);
     let Some(text) = text.strip_prefix("[Hardware Error]: ") else {
-        let torn = within.then(|| values(text)).flatten();
-        return torn.map(Line::Values);
+        return bare(text, within);
     };
     None.or_else(|| head(text).map(Line::Head))
         .or_else(|| amd_head(text).map(Line::Head))
@@ -144,6 +165,34 @@ pub fn parse(text: &[u8], within: bool) -> Option<Line> {
         .or_else(|| values(text).map(Line::Values))
         .or_else(|| amd_values(text).map(Line::Values))
         .or_else(|| words(text))
+}
+
+/// The lines that old kernels print as one: the values and the processor.
+pub fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let values: [&[u8]; 2] = [b"TSC ", b"[Hardware Error]: TSC "];
+    let begins = values.iter().any(|v| text.starts_with(v));
+    let at = begins.then(|| memchr::memmem::find(text, b" PROCESSOR "));
+    let (values, processor) = match at.flatten() {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    };
+    std::iter::once(values).chain(processor)
+}
+
+/// What a line says that does not say that it is a hardware error.
+fn bare(text: &str, within: bool) -> Option<Line> {
+    if text.as_bytes().starts_with(HANDLED) {
+        return Some(Line::Handled);
+    }
+    if is_bare(text.as_bytes()) {
+        return head(text).map(|h| Line::Head(Head { bare: true, ..h }));
+    }
+    if !within {
+        return None;
+    }
+    None.or_else(|| processor(text).map(Line::Processor))
+        .or_else(|| rip(text))
+        .or_else(|| values(text).map(Line::Values))
 }
 
 /// `0: 1 CE …` or `0: 1 UE …`, and the old `0: CE page …`.
@@ -203,6 +252,7 @@ fn head(text: &str) -> Option<Head> {
         status: status(text)?,
         model: None,
         amd: false,
+        bare: false,
     })
 }
 
@@ -227,6 +277,7 @@ fn amd_head(text: &str) -> Option<Head> {
         status: status(text)?,
         model,
         amd: true,
+        bare: false,
     })
 }
 

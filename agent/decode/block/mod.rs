@@ -47,6 +47,11 @@ pub struct Block {
     pub whole: bool,
     /// An EDAC driver tells the same error, with its DIMM, in its own line.
     pub edac: bool,
+    /// Its lines do not say that they are of a hardware error: nobody is to
+    /// take them for a block that is not whole.
+    pub bare: bool,
+    /// An EDAC driver printed it, whose report follows.
+    pub driver: bool,
 }
 
 /// A block that is not finished.
@@ -70,6 +75,8 @@ pub struct Assembler {
     open: Vec<Open>,
     next: BlockId,
     edac: Option<BlockId>,
+    /// When an EDAC driver last said that its own block follows.
+    handled: Option<Timestamp>,
 }
 
 impl Assembler {
@@ -82,6 +89,11 @@ impl Assembler {
     /// The block that was begun first of those not finished.
     pub fn oldest(&self) -> Option<BlockId> {
         self.open.first().map(|open| open.block.id)
+    }
+
+    /// Whether that block is not finished, and its lines bear no mark.
+    pub fn is_bare(&self, id: BlockId) -> bool {
+        self.open.iter().any(|open| open.block.id == id && open.block.bare)
     }
 
     /// Takes one line of kernel text, without its transport's prefix, and
@@ -103,6 +115,10 @@ impl Assembler {
         };
         match line {
             Line::Head(head) => Some(self.begin(time, caller, &head, out)),
+            Line::Handled => {
+                self.handled = Some(time);
+                None
+            }
             Line::Grade | Line::Words => self.owner(caller, &line, time),
             Line::Edac => {
                 let id = self.owner(caller, &line, time)?;
@@ -193,6 +209,9 @@ impl Assembler {
             time,
             whole: false,
             edac: false,
+            bare: head.bare,
+            driver: head.bare
+                && self.handled.take().is_some_and(|t| time.since(t) <= WAIT),
         };
         self.open.push(Open {
             block,
@@ -267,7 +286,7 @@ impl Open {
     fn can_take(&self, line: &Line) -> bool {
         let registers = &self.block.registers;
         match line {
-            Line::Grade => false,
+            Line::Grade | Line::Handled => false,
             Line::Processor(_) | Line::Rip { .. } => !self.amd,
             Line::Edac | Line::AmdEnd => self.amd,
             Line::Words => true,

@@ -241,10 +241,26 @@ fn lines_of_edac_drivers_and_of_firmware_are_of_no_block() {
         "{1}[Hardware Error]: event severity: corrected",
         "[Hardware Error]:   section_type: memory error",
         "tpm tpm0: [Hardware Error]: Adjusting reported durations.",
-        "CPU 6: Machine Check Exception: 0 Bank 9: 8c00004e000800c1",
+        "Dell CPU 6: Machine Check Exception: 0 Bank 9: 8c00004e000800c1",
     ] {
         assert_eq!(plain(text), [], "{text}");
     }
+}
+
+#[test]
+fn a_block_that_bears_no_mark_says_so() {
+    const HEAD: &str =
+        "CPU 6: Machine Check Exception: 0 Bank 9: 8c00004e000800c1";
+    let [block] = &plain(HEAD)[..] else { panic!() };
+    assert!(block.bare && !block.driver && !block.whole);
+    let drivers = format!("sbridge: HANDLING MCE MEMORY ERROR\n{HEAD}");
+    let [block] = &plain(&drivers)[..] else { panic!() };
+    assert!(block.bare && block.driver);
+    // The kernel's mark is on every line that it can be on.
+    let [block] = &plain(&format!("[Hardware Error]: {HEAD}"))[..] else {
+        panic!()
+    };
+    assert!(!block.bare);
 }
 
 #[test]

@@ -137,6 +137,13 @@ fn unit(registers: &Registers, code: &Code) -> Unit {
             }
             // A core's unit reports its caches and buffers by the code.
             Unit::Core => by_code(code.kind, Unit::Core),
+            // Where the processor cannot go on, who asked does not matter.
+            Unit::Interconnect
+                if registers.status & (UC | PCC) == 0
+                    && smca::is_refused(bank, code.model) =>
+            {
+                Unit::Request
+            }
             unit => unit,
         };
     }

@@ -254,6 +254,10 @@ fn amd(registers: &Registers) -> Grade {
         };
     }
     if status & DEFERRED != 0 && has_deferred(registers) {
+        let code = (status >> 16 & 0x3f) as u16;
+        if smca::of(registers).is_some_and(|b| smca::is_refused(b, code)) {
+            return (Severity::Deferred, "nobody answered a request");
+        }
         return (Severity::Deferred, "lost data that nobody has used");
     }
     (Severity::Corrected, "the hardware corrected it")

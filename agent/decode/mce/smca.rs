@@ -127,6 +127,13 @@ pub fn is_watchdog(bank: &Bank, code: u16) -> bool {
     bank.name.short == "EX" && code == 0
 }
 
+/// Whether the fabric turned down what was asked of it (a coherent slave's
+/// codes 0 to 2): the fault is the asker's, a device with a bad address more
+/// often than a processor.
+pub fn is_refused(bank: &Bank, code: u16) -> bool {
+    bank.name.short == "CS" && code <= 2
+}
+
 /// What an extended code says, where it helps a person to judge.
 pub fn extended(short: &str, code: u16) -> Option<&'static str> {
     let words: &[&str] = match short {
@@ -139,6 +146,16 @@ pub fn extended(short: &str, code: u16) -> Option<&'static str> {
             "CRC error in written data",
             "ECC error in the command queue",
             "ECC error in the encryption engine",
+        ],
+        "CS" => &[
+            "illegal request",
+            "address violation",
+            "security violation",
+            "illegal response",
+            "unexpected response",
+            "parity error in a request or probe",
+            "parity error in a read's response",
+            "parity error in an atomic request",
         ],
         "PIE" => &[
             "hardware assertion",

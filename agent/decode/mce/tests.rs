@@ -207,3 +207,23 @@ fn unknown_models_degrade_to_the_architectural_code_and_say_so() {
     assert!(said(&smca(0xfff_0000_0000, 0x9c20_4000_0000_0135)));
     assert!(!said(&smca(0x96_0005_0f00, 0x9c20_4000_0000_011b)));
 }
+
+#[test]
+fn a_request_that_the_fabric_refuses_is_no_fault_of_the_processor() {
+    // A GPU of an APU with a bad address, as a kernel printed it.
+    let refused = decode(&smca(0x2e_0000_0000, 0x9420_3000_0001_085b));
+    assert_eq!(refused.severity, Severity::Deferred);
+    assert_eq!(refused.unit, Unit::Request);
+    assert_eq!(
+        refused.summary,
+        "deferred (uncorrected, not yet used) refused request (CS: coherent \
+         slave): address violation"
+    );
+    // One that stops the processor is graded as such.
+    let fatal = smca(0x2e_0000_0000, 0xb620_2000_0001_085b);
+    assert_eq!(decode(&fatal).unit, Unit::Interconnect);
+    assert_eq!(decode(&fatal).severity, Severity::Fatal);
+    // A parity error is the fabric's own.
+    let parity = smca(0x2e_0000_0000, 0x9420_3000_0005_085b);
+    assert_eq!(decode(&parity).unit, Unit::Interconnect);
+}

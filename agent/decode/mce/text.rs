@@ -54,6 +54,7 @@ pub fn what(registers: &Registers, unit: Unit, code: &Code) -> String {
         },
         Kind::MemoryCache => "error of memory used as a cache".into(),
         _ if unit == Unit::Memory => "memory error".into(),
+        _ if unit == Unit::Request => "refused request".into(),
         _ if unit == Unit::Timer => {
             "internal timer error: a core made no progress".into()
         }

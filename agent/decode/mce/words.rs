@@ -76,13 +76,16 @@ pub enum Unit {
     Timer,
     /// Power, security and management controllers of the processor.
     Controller,
+    /// None: a device, its driver or the firmware asked for an address that
+    /// is nobody's, or that it may not have.
+    Request,
     /// It cannot be told.
     Unknown,
 }
 
 impl Unit {
     /// Every word, for the table of fields.
-    pub const WORDS: [&'static str; 9] = [
+    pub const WORDS: [&'static str; 10] = [
         "memory",
         "cache",
         "tlb",
@@ -91,6 +94,7 @@ impl Unit {
         "io",
         "timer",
         "controller",
+        "request",
         "unknown",
     ];
 
