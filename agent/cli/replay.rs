@@ -10,6 +10,7 @@ mod machine;
 mod matches;
 mod pasted;
 mod report;
+mod spread;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,8 +30,9 @@ use crate::time::{Timestamp, parse_duration};
 use input::Input;
 use machine::Machine;
 use matches::Matches;
-use pasted::Pasted;
+pub use pasted::Pasted;
 use report::Report;
+pub use spread::Spread;
 
 /// Options of `replay`.
 #[derive(Debug, clap::Args)]
@@ -116,12 +118,24 @@ fn feed(
     sink: &mut impl Sink,
 ) -> anyhow::Result<()> {
     let (mut raw, mut pasted) = (Vec::new(), Pasted::default());
-    while input.next(&mut raw)? {
-        pasted.clean(&mut raw);
-        let Some(line) = reader.line(&raw) else { continue };
-        if sink.line(line)? && sink.screen().is_terminal() {
-            input.wipe_progress();
-            sink.screen().flush()?;
+    let (mut spread, mut whole) = (Spread::default(), Vec::new());
+    loop {
+        let more = input.next(&mut raw)?;
+        if more {
+            pasted.clean(&mut raw);
+            spread.take(&raw, &mut whole);
+        } else {
+            spread.end(&mut whole);
+        }
+        for raw in whole.drain(..) {
+            let Some(line) = reader.line(&raw) else { continue };
+            if sink.line(line)? && sink.screen().is_terminal() {
+                input.wipe_progress();
+                sink.screen().flush()?;
+            }
+        }
+        if !more {
+            break;
         }
     }
     while let Some(line) = reader.end() {

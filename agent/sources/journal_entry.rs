@@ -102,9 +102,15 @@ impl Entry {
         }
     }
 
-    /// When it happened, as well as the entry tells.
+    /// When it happened, as well as the entry tells; its cursor, too, says
+    /// when it was received.
     pub fn when(&self) -> Option<Timestamp> {
-        self.time.or(self.received)
+        let received = || {
+            let mut parts = self.cursor.split(';');
+            let hex = parts.find_map(|part| part.strip_prefix("t="))?;
+            i64::from_str_radix(hex, 16).ok().map(Timestamp)
+        };
+        self.time.or(self.received).or_else(received)
     }
 }
 
@@ -156,6 +162,12 @@ impl Export {
         }
         if line.is_empty() && self.name.is_empty() {
             return Some(self.entry.take());
+        }
+        let another = line.starts_with(b"__CURSOR=") && self.name.is_empty();
+        if another && let Some(before) = self.entry.take() {
+            // No empty line stood between them.
+            self.entry.get_or_insert_default().set(b"__CURSOR", &line[9..]);
+            return Some(Some(before));
         }
         let entry = self.entry.get_or_insert_default();
         if !self.name.is_empty() {

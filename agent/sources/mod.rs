@@ -58,6 +58,7 @@ pub mod supervisor;
 pub mod tally;
 pub mod text;
 mod text_header;
+mod text_months;
 mod text_protocol;
 pub mod trace;
 mod trace_described;

@@ -184,18 +184,18 @@ impl Reader {
 
     /// Makes the current line of one line of input.
     fn fill(&mut self, raw: &[u8]) -> Filled {
-        match self.export.line(raw) {
-            Some(Some(entry)) => {
-                self.entry(entry);
-                return Filled::Line;
-            }
-            Some(None) => {
-                if raw.starts_with(b"__CURSOR=") {
-                    self.export_began = self.number;
+        if let Some(entry) = self.export.line(raw) {
+            let filled = match entry {
+                Some(entry) => {
+                    self.entry(entry);
+                    Filled::Line
                 }
-                return Filled::Nothing;
+                None => Filled::Nothing,
+            };
+            if raw.starts_with(b"__CURSOR=") {
+                self.export_began = self.number;
             }
-            None => {}
+            return filled;
         }
         if raw.is_empty() {
             return Filled::Nothing;

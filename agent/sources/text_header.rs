@@ -3,6 +3,7 @@
 
 use jiff::civil::DateTime;
 
+use super::text_months::month;
 use super::text_protocol::protocol;
 use crate::time::Timestamp;
 
@@ -59,11 +60,6 @@ const FACILITIES: [&[u8]; 20] = [
 /// As `dmesg -x` writes them.
 const LEVELS: [&[u8]; 8] = [
     b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug",
-];
-
-const MONTHS: [&[u8]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep",
-    b"Oct", b"Nov", b"Dec",
 ];
 
 /// Any leap year: 29 February is a date.
@@ -256,29 +252,9 @@ fn wall(text: &[u8]) -> Option<(Stamp, &[u8], Then)> {
         let then = if dmesg { Then::Text } else { Then::Syslog };
         return Some((stamp, rest, then));
     }
-    if first.len() == 3 {
-        if let Some(month) = month(first) {
-            let (day, rest) = token(rest)?;
-            let (time, rest) = token(rest)?;
-            let stamp = date_time(LEAP, month, day, time)?;
-            return Some((Stamp::Yearless(stamp), rest, Then::Syslog));
-        }
-        // journalctl -o short-full: `Fri 2026-01-02 15:04:05 UTC host …`.
-        let (date, rest) = token(rest)?;
-        let (time, rest) = token(rest)?;
-        let (zone, rest) = token(rest)?;
-        let date: jiff::civil::Date =
-            std::str::from_utf8(date).ok()?.parse().ok()?;
-        let (hour, minute, second, nanos) = clock_time(time)?;
-        let time = jiff::civil::Time::new(hour, minute, second, nanos).ok()?;
-        let civil = date.to_datetime(time);
-        let stamp = match zone {
-            b"UTC" | b"GMT" => {
-                let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-                Stamp::Instant(Timestamp(zoned.timestamp().as_microsecond()))
-            }
-            _ => Stamp::Civil(civil),
-        };
+    if let Some((stamp, rest)) =
+        yearless(first, rest).or_else(|| full(first, rest))
+    {
         return Some((stamp, rest, Then::Syslog));
     }
     // journalctl -o short-unix: `1735830245.123456 host kernel: text`. Ten
@@ -290,6 +266,33 @@ fn wall(text: &[u8]) -> Option<(Stamp, &[u8], Then)> {
         return whole.then_some((Stamp::Instant(stamp), rest, Then::Syslog));
     }
     None
+}
+
+/// `Jan  2 15:04:05`.
+fn yearless<'a>(first: &[u8], rest: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
+    let (day, rest) = token(rest)?;
+    let (time, rest) = token(rest).filter(|(time, _)| time.contains(&b':'))?;
+    let stamp = date_time(LEAP, month(first)?, day, time)?;
+    Some((Stamp::Yearless(stamp), rest))
+}
+
+/// `Fri 2026-01-02 15:04:05 UTC`, of `journalctl -o short-full`.
+fn full<'a>(first: &[u8], rest: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
+    let weekday = std::str::from_utf8(first).ok()?;
+    let weekday = weekday.strip_suffix('.').unwrap_or(weekday);
+    if weekday.len() > 12 || !weekday.chars().all(char::is_alphabetic) {
+        return None;
+    }
+    let (stamp, rest) = date_and_time(rest)?;
+    let (zone, rest) = token(rest)?;
+    match (stamp, zone) {
+        (Stamp::Civil(civil), b"UTC" | b"GMT") => {
+            let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+            let time = Timestamp(zoned.timestamp().as_microsecond());
+            Some((Stamp::Instant(time), rest))
+        }
+        _ => Some((stamp, rest)),
+    }
 }
 
 /// `host tag[1]: text`, the host may be missing.
@@ -349,11 +352,6 @@ pub(super) fn token(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     (!word.is_empty()).then(|| (word, rest.trim_ascii_start()))
-}
-
-fn month(word: &[u8]) -> Option<i8> {
-    let at = MONTHS.iter().position(|m| *m == word)?;
-    i8::try_from(at + 1).ok()
 }
 
 /// `Mon Jan  2 15:04:05 2026`.

@@ -93,6 +93,39 @@ fn every_transport_of_kernel_text_is_stripped() {
 }
 
 #[test]
+fn dates_in_other_languages_are_dates() {
+    for header in [
+        "janv. 02 15:04:05 host kernel: ",
+        "ene 02 15:04:05 host kernel: ",
+        "1月 02 15:04:05 host kernel: ",
+        "[Fr Jan  2 15:04:05 2026] ",
+        "Fr 2026-01-02 15:04:05 UTC host kernel: ",
+        "ven. 2026-01-02 15:04:05 UTC host kernel: ",
+    ] {
+        let line = one(&format!("{header}{TEXT}"));
+        assert_eq!(line.text, TEXT.as_bytes(), "{header}");
+        assert_eq!(line.time, at("2026-01-02T15:04:05Z"), "{header}");
+        assert!(line.kernel, "{header}");
+    }
+}
+
+#[test]
+fn an_exported_entry_ends_where_another_begins() {
+    let entry = |second: u64, text: &str| {
+        let received = 1_790_000_000_000_000u64 + second * 1_000_000;
+        format!(
+            "__CURSOR=s=a;i=1;b=2;m=3;t={received:x};x=5\n_TRANSPORT=kernel\n\
+             MESSAGE={text}\n"
+        )
+    };
+    let lines = read(&(entry(0, "one") + &entry(2, "two")));
+    let texts: Vec<&[u8]> = lines.iter().map(|l| &l.text[..]).collect();
+    assert_eq!(texts, [b"one", b"two"]);
+    assert_eq!(lines[1].time, at("2026-09-21T14:13:22Z"));
+    assert_eq!((lines[0].number, lines[1].number), (1, 4));
+}
+
+#[test]
 fn fractions_of_a_second_are_kept() {
     let line = one(&format!("Jan 02 15:04:05.250000 host kernel: {TEXT}"));
     assert_eq!(line.time, at("2026-01-02T15:04:05.25Z"));
