@@ -2,6 +2,7 @@
 //! with each step, and what the world is told comes out as changes.
 //!
 //! `step` takes inputs apart, `state` is for what state sources tell,
+//! `recovery` for what proves, `suppressed` for lines that were left out;
 //! `tolerance` counts, `life` has the transitions, `proof` says what ends a
 //! fault, `suppress` folds symptoms into causes, `escalate` and `siblings`
 //! judge severity and find common parents, `timers` does what is due,
@@ -16,17 +17,18 @@ pub mod desired;
 pub mod fault;
 
 mod census;
-mod early;
 mod escalate;
 mod life;
 mod operator;
 mod proof;
+mod recovery;
 mod reload;
 mod room;
 mod siblings;
 mod state;
 mod step;
 mod suppress;
+mod suppressed;
 mod table;
 mod timers;
 mod tolerance;
@@ -48,8 +50,8 @@ use crate::parts::ids::PartId;
 use crate::patterns::set::{PatternSet, Stage};
 use crate::signal::{Batch, Health, SourceId};
 use crate::time::{BootId, Now, Timestamp, Uptime};
-use early::Early;
 use fault::{Ended, Fault, FaultKey};
+use recovery::Early;
 pub use table::FAULTS_MAX;
 use table::Table;
 

@@ -1,15 +1,13 @@
 //! Takes a batch apart: what each event means for the faults it is about.
 
-use std::sync::Arc;
-
-use super::fault::{Ended, Evidence, Fault, FaultKey, Phase, Window};
+use super::fault::{Evidence, Fault, FaultKey, Phase, Window};
 use super::room::Room;
 use super::table::Row;
 use super::tolerance::{Occasion, admit, empty};
 use super::twins::{self, Telling};
 use super::{Ledger, proof, tolerance};
 use crate::hash::fnv1a;
-use crate::patterns::set::{Pattern, Proof, Severity, Tolerance};
+use crate::patterns::set::{Pattern, Severity, Tolerance};
 use crate::signal::{Batch, Effect, Event, Signal, SourceId, Truth};
 use crate::time::Timestamp;
 
@@ -22,12 +20,6 @@ const SOURCES_MAX: usize = 16;
 
 /// How many history texts of one boot are remembered for each fault.
 const HISTORY_TEXTS_MAX: usize = 64;
-
-/// "N callbacks suppressed" belongs to a part seen at most so long ago: the
-/// kernel's rate limits work in intervals of 5 s, and say so when the next
-/// line comes (lib/ratelimit.c).
-const SUPPRESSED_WITHIN: std::time::Duration =
-    std::time::Duration::from_secs(60);
 
 impl Ledger {
     /// Steps all events of a batch, in order. False if no fault's life can
@@ -209,7 +201,7 @@ impl Ledger {
     }
 
     /// Counts errors towards the tolerance; opens or interrupts.
-    fn count(
+    pub(super) fn count(
         &mut self,
         key: &FaultKey,
         pattern: &Pattern,
@@ -327,131 +319,6 @@ impl Ledger {
             if let Some(row) = self.table.get_mut(&key) {
                 keep(&mut row.fault, evidence(signal), room);
             }
-        }
-    }
-
-    /// A recovery observation about a part, for the pattern's faults on it
-    /// and on parts within it; whether there is one.
-    fn take_proof(
-        &mut self,
-        pattern: &Pattern,
-        signal: &Signal,
-        i: u8,
-    ) -> bool {
-        if let Some(early) = &mut self.early {
-            early.keep(signal, i);
-        }
-        if self.table.of(&pattern.name).next().is_none() {
-            return false; // nearly always
-        }
-        let keys = self.proved_by(pattern, signal);
-        for key in &keys {
-            self.prove(key, signal, i);
-        }
-        !keys.is_empty()
-    }
-
-    /// The pattern's faults on the signal's part and on parts within it.
-    pub(super) fn proved_by(
-        &self,
-        pattern: &Pattern,
-        signal: &Signal,
-    ) -> Vec<FaultKey> {
-        let part = self.key_of(pattern, &signal.part).part;
-        let rows = self.table.of(&pattern.name);
-        let proved = rows.filter(|r| r.fault.lies_in(&part, &signal.part));
-        proved.map(|row| row.fault.key.clone()).collect()
-    }
-
-    pub(super) fn prove(&mut self, key: &FaultKey, signal: &Signal, i: u8) {
-        let room = self.table.room();
-        let Some(row) = self.table.get_mut(key) else { return };
-        let holds = row.truth == Truth::True;
-        let fault = &mut row.fault;
-        let hold = match fault.clear.get(usize::from(i)) {
-            Some(Proof::Recovered { hold }) => *hold,
-            // The rules changed between match and step.
-            _ => return,
-        };
-        // A state that a source still finds is not over, and what a drill
-        // says of a real fault proves nothing.
-        if holds || (signal.injected && !fault.injected) {
-            return;
-        }
-        keep(fault, evidence(signal), room);
-        match fault.phase {
-            // With a hold the line alone proves nothing: what is tolerated
-            // then goes on counting, or a part that recovers after every
-            // failure could never use its tolerance up.
-            Phase::Tolerated if hold.is_zero() => self.forget(key),
-            Phase::Cleared if hold.is_zero() => {
-                empty(&mut fault.window, None);
-            }
-            Phase::Tolerated | Phase::Cleared => {}
-            Phase::Withdrawn => {}
-            _ if fault.locked => {}
-            Phase::Settling if hold.is_zero() => {
-                self.end_quietly(key, Ended::Recovered);
-            }
-            _ if hold.is_zero() => self.end(key, Ended::Recovered),
-            _ => {
-                if !fault.begun.contains(&i) {
-                    fault.begun.push(i);
-                }
-                self.recovering(key);
-            }
-        }
-    }
-
-    /// Lines that the kernel left out: they count for the part of that
-    /// pattern that was seen last.
-    fn take_suppressed(
-        &mut self,
-        id: &SourceId,
-        names: &[Arc<str>],
-        count: u64,
-        at: Timestamp,
-        text: String,
-    ) {
-        let known = names.iter().filter_map(|name| self.set.get(name));
-        let mut patterns: Vec<_> = known.cloned().collect();
-        if patterns.is_empty() {
-            self.stats.unknown += 1;
-            return;
-        }
-        patterns.retain(|pattern| !self.yields(pattern));
-        if patterns.is_empty() {
-            return;
-        }
-        let near = |fault: &&Fault| {
-            let ago = at.since(fault.last_seen);
-            let ahead = fault.last_seen.since(at);
-            ago.max(ahead) <= SUPPRESSED_WITHIN && fault.sources.contains(id)
-        };
-        // Of those seen at once the first pattern's is it.
-        let rows = patterns.iter().rev().flat_map(|p| self.table.of(&p.name));
-        let faults = rows.map(|row| &row.fault);
-        let last = faults.filter(near).max_by_key(|f| f.last_seen);
-        let Some(key) = last.map(|fault| fault.key.clone()) else {
-            self.stats.unplaced = self.stats.unplaced.saturating_add(count);
-            return;
-        };
-        let pattern = patterns.into_iter().find(|p| p.name == key.pattern);
-        let (now, room) = (self.now, self.table.room());
-        let (Some(pattern), Some(row)) = (pattern, self.table.get_mut(&key))
-        else {
-            return;
-        };
-        row.touched = now.boot;
-        let fault = &mut row.fault;
-        fault.last_seen = fault.last_seen.max(at);
-        keep(fault, Evidence { time: at, approximate: false, text }, room);
-        // They are as real as the line they follow.
-        let real = !fault.injected;
-        let wall = now.wall;
-        let occasion = Occasion { at, wall, count, value: None, real };
-        if count > 0 {
-            self.count(&key, &pattern, occasion);
         }
     }
 }
