@@ -30,6 +30,10 @@ const ENTRY: Duration = Duration::from_secs(1);
 /// times what lies between two readings of a counter.
 const ENTRIES_MAX: usize = 64;
 
+/// Entries so far apart stay two when room is made: what lies between them
+/// would be taken for told.
+const MERGED_WITHIN: Duration = Duration::from_secs(60);
+
 /// How many other sources are remembered to have told an entry too.
 const TELLERS_MAX: usize = 8;
 
@@ -130,6 +134,41 @@ fn take(fault: &mut Fault, telling: Telling<'_>, count: u64) -> u64 {
     taken
 }
 
+/// Makes one entry fewer: two of one source and error that lie close become
+/// one that is less exact in time; where there are none, the oldest goes.
+fn make_room(sights: &mut Vec<Sight>) {
+    let gap = |i: usize| {
+        let one = &sights[i];
+        let next = sights[i + 1..].iter().position(|sight| {
+            sight.source == one.source && sight.key == one.key
+        })?;
+        let next = i + 1 + next;
+        Some((sights[next].from.since(one.to), i, next))
+    };
+    let closest = (0..sights.len()).filter_map(gap).min();
+    let Some((_, one, next)) =
+        closest.filter(|(gap, ..)| *gap <= MERGED_WITHIN)
+    else {
+        sights.remove(0);
+        return;
+    };
+    let merged = sights.remove(next);
+    let one = &mut sights[one];
+    one.from = one.from.min(merged.from);
+    one.to = one.to.max(merged.to);
+    one.count = one.count.saturating_add(merged.count);
+    for (source, count) in merged.told {
+        let teller = one.told.iter().position(|(s, _)| *s == source);
+        match teller {
+            Some(i) => one.told[i].1 = one.told[i].1.saturating_add(count),
+            None if one.told.len() < TELLERS_MAX => {
+                one.told.push((source, count));
+            }
+            None => {}
+        }
+    }
+}
+
 /// Remembers errors that were counted.
 ///
 /// `room` is what the fault's window may take: the more faults there are,
@@ -155,7 +194,7 @@ pub(super) fn remember(
     // An eighth of the window's room, at some 128 bytes an entry.
     let most = (room / 1024).clamp(4, ENTRIES_MAX);
     while fault.sights.len() >= most {
-        fault.sights.remove(0);
+        make_room(&mut fault.sights);
     }
     fault.sights.push(Sight {
         source: telling.source.clone(),

@@ -105,6 +105,9 @@ impl Pairing {
         for cpu in cpus {
             self.release(cpu, out);
         }
+        // The rings are read one after the other, perhaps hours of each: in
+        // that order the windows of tolerances would see what never was.
+        out.sort_by_key(|(time, _)| *time);
     }
 
     /// Whether something waits for its twin.
@@ -319,10 +322,24 @@ mod tests {
     fn what_another_cpu_tells_or_what_comes_later_is_no_twin() {
         let other =
             [(0, MS, check(0x5000)), (1, 2 * MS, Told::Memory(edac(0x5000)))];
-        assert_eq!(told(&other, true), ["edac", "check"]);
+        assert_eq!(told(&other, true), ["check", "edac"]);
         let late =
             [(0, MS, check(0x5000)), (0, 900 * MS, Told::Memory(edac(0x5000)))];
         assert_eq!(told(&late, true), ["check", "edac"]);
+    }
+
+    #[test]
+    fn what_the_rings_of_several_cpus_kept_comes_out_by_its_time() {
+        let (mut pairing, mut out) = (Pairing::new(true), Vec::new());
+        for cpu in [0, 1] {
+            for n in 0..50 {
+                let time = (1 + 2 * n + u64::from(cpu)) * 1000 * MS;
+                pairing.take(cpu, time, check(0x5000), &mut out);
+            }
+        }
+        pairing.settle(u64::MAX, &mut out);
+        assert_eq!(out.len(), 100);
+        assert!(out.is_sorted_by_key(|(time, _)| *time));
     }
 
     #[test]

@@ -144,6 +144,45 @@ fn a_counter_that_was_away_counts_what_nobody_told() {
 }
 
 #[test]
+fn a_counter_over_a_backlog_of_minutes_counts_nothing_that_was_told() {
+    for every in ["1s", "5s", "20s"] {
+        let mut w = World::new(vec![pattern_of(Source::Edac)]);
+        let began = w.now.wall;
+        for _ in 0..600 {
+            w.pass(every);
+            at_once(&mut w, "edac:trace", 1);
+        }
+        let span = w.now.wall.since(began);
+        tell(&mut w, "edac", "dimm/A1", span, 603);
+        assert_eq!(counted(&w, "dimm/A1"), 603, "every {every}");
+        assert!(w.fault("ce", "dimm/A1").sights.len() <= 64);
+        // Nobody answers for itself, however old.
+        at_once(&mut w, "edac:trace", 1);
+        assert_eq!(counted(&w, "dimm/A1"), 603);
+        at_once(&mut w, "edac:trace", 3);
+        assert_eq!(counted(&w, "dimm/A1"), 604);
+    }
+}
+
+#[test]
+fn text_that_is_seconds_late_is_counted_once_in_a_flood() {
+    let mut w = World::new(vec![pattern_of(Source::Mce)]);
+    for second in 0..200 {
+        for _ in 0..3 {
+            at_once(&mut w, "mce", 1);
+        }
+        if second >= 3 {
+            for _ in 0..3 {
+                at_once(&mut w, "kmsg", 1);
+            }
+            at_once(&mut w, "journal", 3);
+        }
+        w.pass("1s");
+    }
+    assert_eq!(counted(&w, "dimm/A1"), 600);
+}
+
+#[test]
 fn other_patterns_and_other_errors_are_no_twins() {
     let other = Pattern { tolerate: tolerate(24, "24h"), ..pattern("ue") };
     let mut w = World::new(vec![pattern_of(Source::Mce), other]);
