@@ -253,6 +253,11 @@ const RAID: &[FieldSpec] = &[
         "a RAID6 or a mirror of three or more that one more failure breaks",
     ),
     field("failed", Flag, "an array that has lost more than it can"),
+    field(
+        "running",
+        Flag,
+        "an array that the kernel runs; a container of firmware is none",
+    ),
     field("member", Text, "a member's block device"),
     field(
         "state",

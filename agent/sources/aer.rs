@@ -98,10 +98,10 @@ fn counters(
     Ok(any)
 }
 
-/// `RxErr 3`.
+/// `RxErr 3`; before 5.0 in words, `Receiver Error 3`.
 fn line(line: &str) -> Option<(&str, u64)> {
     let (error, value) = line.trim().rsplit_once(' ')?;
-    let good = |c: char| c.is_ascii_alphanumeric() || "_[]".contains(c);
+    let good = |c: char| c.is_ascii_alphanumeric() || "_[]- ".contains(c);
     let fits = error.len() <= 32 && error.chars().all(good);
     Some((error, value.parse().ok()?)).filter(|_| fits)
 }

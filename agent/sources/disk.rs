@@ -312,11 +312,18 @@ mod tests {
     #[test]
     fn a_disk_in_error_handling_is_asked_nothing() {
         let nvme0 = disk("nvme0", read::Bus::Nvme);
-        for (state, asked) in [("live\n", true), ("resetting\n", false)] {
+        for (state, asked) in [
+            ("live\n", true),
+            ("resetting\n", false),
+            ("deleting\n", false),
+            ("deleting (no IO)\n", false),
+        ] {
             let (host, progress) = (nvme(state), Progress::default());
             let tree = Tree::new(host.path(), progress.clone());
             let reading = read(&tree, &nvme0);
-            assert_eq!(reading.state, Some(state.trim()));
+            let word = state.trim().split(' ').next();
+            assert_eq!(reading.state, word);
+            assert_eq!(reading.refused, None);
             assert_eq!(reading.capacity, Some(1 << 20));
             assert_eq!(progress.path().ends_with("dev/nvme0"), asked);
         }

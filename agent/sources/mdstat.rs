@@ -22,6 +22,9 @@ pub struct Array {
     pub copies: Option<usize>,
     /// Whether data is being rebuilt on a member.
     pub rebuilding: bool,
+    /// Whether it is what firmware made, whose volumes are arrays of their
+    /// own: it never runs.
+    pub container: bool,
     /// Its members.
     pub members: Vec<Member>,
 }
@@ -52,6 +55,11 @@ impl Array {
             "raid1" => Some(lost >= 2 && working == 1),
             _ => None,
         }
+    }
+
+    /// Whether the kernel runs it; none of what is not meant to run.
+    pub fn runs(&self) -> Option<bool> {
+        (!self.container).then_some(self.state != "inactive")
     }
 
     /// Whether it has lost more than its level can do without; none where
@@ -140,6 +148,8 @@ fn detail(array: &mut Array, line: &str) {
             array.places = places.bytes().map(|b| b == b'U').collect();
         } else if word == "near-copies" {
             array.copies = before.parse().ok();
+        } else if word.starts_with("external:") {
+            array.container = array.level.is_none();
         } else if word == "recovery" || word == "reshape" {
             array.rebuilding = true;
         }
@@ -226,6 +236,23 @@ unused devices: <none>
         // Other layouts don't say who holds what.
         let text = TEXT.replace("near-copies", "far-copies");
         assert_eq!(parse(&text)[1].failed(), None);
+    }
+
+    #[test]
+    fn an_array_that_does_not_run_is_known_from_a_firmwares_container() {
+        let arrays = parse(TEXT);
+        let runs: Vec<_> = arrays.iter().map(Array::runs).collect();
+        assert_eq!(runs[3..], [Some(true), Some(false), Some(true)]);
+        let container = "\
+md127 : inactive sdb[1](S) sda[0](S)
+      5488 blocks super external:imsm
+
+md126 : active raid1 sda[1] sdb[0]
+      468719616 blocks super external:/md127/0 [2/2] [UU]
+";
+        let arrays = parse(container);
+        let runs: Vec<_> = arrays.iter().map(Array::runs).collect();
+        assert_eq!(runs, [None, Some(true)]);
     }
 
     proptest! {

@@ -101,6 +101,7 @@ fn of_array(array: &Array) -> Fields {
     fields.extend(array.missing().map(number));
     fields.extend(array.is_bare().map(|is| ("bare", Owned::Flag(is))));
     fields.extend(array.failed().map(|is| ("failed", Owned::Flag(is))));
+    fields.extend(array.runs().map(|is| ("running", Owned::Flag(is))));
     fields
 }
 
@@ -196,7 +197,7 @@ md0 : active raid1 sdc1[2] sdb1[1](F) sda1[0]
         let shown: Vec<String> = seen.iter().map(words).collect();
         let expected = [
             "array=md0 bare=false failed=false kind=array level=raid1 \
-             missing=1",
+             missing=1 running=true",
             "array=md0 kind=member level=raid1 member=sdc1 state=rebuilding",
             "array=md0 kind=member level=raid1 member=sdb1 state=faulty",
             "array=md0 errors=3 kind=member level=raid1 member=sda1 \

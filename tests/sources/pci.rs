@@ -99,6 +99,20 @@ fn a_root_ports_messages_count_only_if_no_device_says_what_they_were() {
 }
 
 #[test]
+fn errors_that_older_kernels_name_in_words_are_counted() {
+    let host = HostDir::copy("server");
+    let bench = bench(Setup::Aer(host.poll()));
+    bench.until_events();
+    let file = format!("{NVME}/aer_dev_correctable");
+    // As of 4.19 (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats).
+    let text = "Receiver Error 0\nBad TLP 5\nRELAY_NUM Rollover 0\n\
+        Advisory Non-Fatal 0\nTOTAL_ERR_COR 5";
+    host.write(&file, text);
+    assert_eq!(errors(&bench), one("Bad TLP", "pci/0000:01:00.0", 5));
+    bench.stop();
+}
+
+#[test]
 fn a_device_that_was_removed_takes_nothing_along() {
     let host = HostDir::copy("server");
     let bench = bench(Setup::Aer(host.poll()));

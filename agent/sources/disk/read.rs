@@ -109,7 +109,10 @@ pub(super) fn state(tree: &Tree, path: &str) -> Option<&'static str> {
     let crate::observation::FieldKind::Word(words) = spec.kind else {
         return None;
     };
-    let known = words.iter().find(|word| **word == text).copied();
+    // What NVMe adds says that nothing is sent any more (nvme_sysfs_show_state,
+    // drivers/nvme/host/sysfs.c).
+    let word = text.strip_suffix(" (no IO)").unwrap_or(&text);
+    let known = words.iter().find(|known| **known == word).copied();
     if known.is_none() {
         tree.garbled(path, &text);
     }
