@@ -21,7 +21,25 @@ pub const CLASSES: &[(&str, &str)] = &[
     ("ata", r"ata\d+(?:\.\d{2})?"),
     ("hex", r"(?:0x)?[0-9a-fA-F]+"),
     ("fn", r"[\w.+/$-]+(?: \[\w+\])?"),
+    ("trouble", TROUBLE),
 ];
+
+/// Words of lines that speak of something that failed. They begin where they
+/// are looked for: "interrupt" is no "err", "changed" no "hang", "default" no
+/// "fault".
+const TROUBLE: &str = concat!(
+    r"FAIL|[Ff]ail|ERR|\b[Ee]rr|TIMEOUT|[Tt]ime[d-]? ?[Oo]ut|[Uu]nable|",
+    r"[Cc]ould ?n|[Cc]annot|[Cc]an.t|ABORT|[Aa]bort|[Ii]nvalid|[Uu]nexpected|",
+    r"RESET|[Rr]eset|\b[Hh][au]ng|[Ss]tuck|\b[Ll]ost|OFFLINE|[Oo]ffline|",
+    r"\bDOWN|\b[Dd]own\b|\b[Dd]ead|\b[Dd]ied|FAULT|\b[Ff]ault|[Bb]ad |",
+    r"[Mm]issing|[Mm]ismatch|[Cc]orrupt|REJECT|[Rr]eject|[Dd]egraded|",
+    r"[Rr]ecover(?:ing|ed)|[Uu]nrecover|[Uu]ncorrect|[Oo]ver(?:run|flow|heat)|",
+    r"[Ww]rong|[Nn]ot re(?:spond|ady)|[Ss]hut|[Cc]rash|[Pp]arity|[Dd]rop|",
+    r"\b[Gg]one|[Kk]illed|[Ee]xceed|giving up|terminat|expired|[Ss]low\b|",
+    r"[Nn]o (?:c(?:arrier|hannel)|link\b|response|answer)|[Bb]ogus|[Dd]enied|",
+    r"[Bb]locklisted|ASSERT|BUG|[Ff]atal|HALT|[Hh]alt|[Pp]oison|[Mm]alicious|",
+    r"[Ss]urprise|[Uu]nplugged|[Dd]isconnect|[Ww]edged|inaccessible",
+);
 
 /// Replaces `(?&name)` by what it stands for.
 ///
