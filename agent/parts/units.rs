@@ -109,8 +109,13 @@ pub fn add(reading: &mut Reading, units: Units) {
             units
         }
     };
+    let own: BTreeSet<PartId> =
+        units.iter().map(|unit| PartId::new(&unit.part)).collect();
     for unit in units {
-        let part = part(&unit);
+        let mut part = part(&unit);
+        // What its label says may be what another is called: a bay of a
+        // second BMC.
+        part.aliases.retain(|alias| !own.contains(alias));
         match part.name.kind() {
             "psu" | "fan" | "bay" => reading.parts.push(part),
             "board" if unit.part == BOARD => complete(reading, part),
@@ -276,6 +281,22 @@ mod tests {
         card.part = "card/Riser".into();
         let same = census(&Census::default(), Units::Read(vec![card]));
         assert_eq!(same.parts().count(), 1);
+    }
+
+    #[test]
+    fn bays_of_one_label_behind_two_bmcs_are_each_its_own() {
+        let bay = |part: &str| Unit {
+            part: part.into(),
+            name: "Drive 1".into(),
+            label: Label::default(),
+        };
+        let (first, second) = ("bay/Drive 1", "bay/10.0.7.21 Drive 1");
+        let read = Units::Read(vec![bay(second), bay(first)]);
+        let census = census(&Census::default(), read);
+        for name in [first, second] {
+            let found = census.resolve(&PartId::new(name)).unwrap();
+            assert_eq!(found.identity.as_str(), name);
+        }
     }
 
     #[test]
