@@ -42,12 +42,25 @@ fn wrong(
 ) -> Error {
     let index = usize::try_from(line).unwrap_or(1) - 1;
     let shown = text.lines().nth(index).unwrap_or_default();
-    let shown: String = shown.chars().take(200).collect();
+    let shown: String = without_secret(shown).chars().take(200).collect();
     let shown = crate::escape::escape(shown.as_bytes()).into_owned();
     Error::Wrong {
         place: format!("{file}:{line}:{column}"),
         message: format!("{message}\n  | {shown}"),
     }
+}
+
+/// The line up to a password that stands where none belongs: what is said
+/// here is logged.
+fn without_secret(line: &str) -> &str {
+    /// What a BMC's credentials are called in the file that is theirs.
+    const SECRETS: [&str; 2] = ["password", "bmc_key"];
+    let lower = line.to_ascii_lowercase();
+    let ends = SECRETS.iter().filter_map(|key| {
+        let end = lower.find(key)? + key.len();
+        lower[end..].find(':').map(|colon| end + colon + 1)
+    });
+    ends.min().map_or(line, |end| &line[..end])
 }
 
 /// Where `key:` first stands in the text.

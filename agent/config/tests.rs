@@ -47,6 +47,20 @@ fn a_mistyped_key_gets_its_place_and_a_suggestion() {
 }
 
 #[test]
+fn a_password_where_none_belongs_is_not_repeated() {
+    for (line, shown) in [
+        ("{ ipmi: { password: hunter2 } }", "{ ipmi: { password:"),
+        ("{ ipmi: { bmc_key: 0011aabb } }", "{ ipmi: { bmc_key:"),
+    ] {
+        let text = error(&format!("sources: {line}\n"));
+        assert!(text.contains("unknown key"), "{text}");
+        assert!(text.contains(shown), "{text}");
+        let secret = text.contains("hunter2") || text.contains("0011");
+        assert!(!secret, "{text}");
+    }
+}
+
+#[test]
 fn a_mistyped_word_gets_a_suggestion() {
     let text = error("mode: enforced\n");
     assert!(text.contains("did you mean `enforce`?"), "{text}");
