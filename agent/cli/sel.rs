@@ -1,6 +1,8 @@
 //! `faultline sel`: the event log of a BMC, as it stands there. It is read
 //! and never cleared.
 
+use std::num::NonZeroUsize;
+
 use serde_json::{Value, json};
 
 use super::bmc::{BmcArgs, explain, until_interrupted};
@@ -21,8 +23,8 @@ pub struct SelArgs {
     #[command(flatten)]
     pub bmc: BmcArgs,
     /// At most so many events of each BMC, the newest
-    #[arg(long, short = 'n', default_value_t = 50)]
-    pub limit: usize,
+    #[arg(long, short = 'n', default_value = "50")]
+    pub limit: NonZeroUsize,
 }
 
 /// Records that are read at a time; there is no end to what follows.
@@ -57,7 +59,7 @@ pub fn run(
         if let Some(why) = &mut log.trouble {
             *why = explain(link.address(), why, &config);
         }
-        let first = log.entries.len().saturating_sub(args.limit);
+        let first = log.entries.len().saturating_sub(args.limit.get());
         log.entries.drain(..first);
         logs.push(log);
     }
