@@ -86,17 +86,25 @@ impl Told {
             self.both |= same && form(told) != form(other);
             return same && self.both;
         }
-        let socket = told.socket.is_some() && told.socket == other.socket;
+        // Where a block was cut off, its values must do.
+        let values = told.addr.is_some() && told.addr == other.addr
+            || told.misc.is_some() && told.misc == other.misc;
         // Threads of a core differ in the lowest bit of their APIC ids.
         let core = |registers: &Registers| registers.apicid.map(|id| id >> 1);
-        let threads = core(told).is_some() && core(told) == core(other);
-        socket && (threads || !self.cores_own)
+        agree(told.socket, other.socket).unwrap_or(values)
+            && (!self.cores_own
+                || agree(core(told), core(other)).unwrap_or(values))
     }
 }
 
 /// Whether two values may be of one error: a text may leave them out.
 fn fits<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
     one.is_none() || other.is_none() || one == other
+}
+
+/// Whether two values are the same, where both are known.
+fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<bool> {
+    Some(one? == other?)
 }
 
 #[cfg(test)]
@@ -154,6 +162,18 @@ mod tests {
         assert_eq!(told(&all), [false, true]);
         let all = [(0, timer(19, 0x11)), (8, timer(8, 0x12))];
         assert_eq!(told(&all), [false, false]);
+        // Of a block that was cut off no more than its values is known.
+        let cut = |addr| Registers {
+            addr,
+            misc: None,
+            socket: None,
+            apicid: None,
+            ..timer(7, 0)
+        };
+        let whole = timer(19, 0x11);
+        let all = [(0, whole.clone()), (8, cut(Some(0x157_9aa6)))];
+        assert_eq!(told(&all), [false, true]);
+        assert_eq!(told(&[(0, whole), (8, cut(None))]), [false, false]);
     }
 
     #[test]

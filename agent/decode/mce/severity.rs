@@ -77,10 +77,11 @@ pub fn is_consumed_poison(registers: &Registers) -> bool {
 
 /// A load or a fetch that wants action: Intel's processors report so what was
 /// marked before it came to them (SDM volume 3B, 15.9.3.2: recoverable
-/// errors, action required).
+/// errors, action required). Where a block was cut off before it names the
+/// maker the code does: AMD's caches have no level 0.
 fn intel_used_poison(registers: &Registers) -> bool {
     const WANTS: u64 = VAL | UC | MISCV | ADDRV | S | AR;
-    let intel = registers.vendor.is_some_and(Vendor::is_like_intel);
+    let intel = registers.vendor.is_none_or(Vendor::is_like_intel);
     intel
         && registers.status & (WANTS | PCC) == WANTS
         && matches!(registers.status & MCACOD, DATA_LOAD | FETCH)

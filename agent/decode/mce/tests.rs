@@ -227,3 +227,21 @@ fn a_request_that_the_fabric_refuses_is_no_fault_of_the_processor() {
     let parity = smca(0x2e_0000_0000, 0x9420_3000_0005_085b);
     assert_eq!(decode(&parity).unit, Unit::Interconnect);
 }
+
+#[test]
+fn who_used_lost_data_is_no_faulty_processor_though_the_block_is_cut_off() {
+    // As a server printed it; what names the maker was lost.
+    let cut = Registers {
+        status: 0xbd80_0000_0010_0134,
+        bank: Some(1),
+        cpu: Some(296),
+        mcgstatus: Some(0xf),
+        cs: Some(0x10),
+        ..Registers::default()
+    };
+    let decoded = decode(&cut);
+    assert_eq!(decoded.unit, Unit::Memory);
+    assert_eq!(decoded.parts, ["memory/system"]);
+    let amd = Registers { vendor: Some(Vendor::Amd), ..cut };
+    assert_eq!(decode(&amd).unit, Unit::Cache);
+}
