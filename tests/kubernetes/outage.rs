@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use faultline::clock;
 use serde_json::json;
 
 use super::kube::stand_in::Trouble;
 use super::kube::{ADMIN, Cluster, on_each_server};
+use super::quarantine::{budget, is_tainted};
 use super::world::{NODE, World};
 
 fn is(c: &Cluster, status: &str) -> bool {
@@ -50,6 +52,29 @@ fn an_api_server_that_was_away_is_told_the_latest_state_alone() {
         let requests = page.lines().filter(|l| l.contains("api_requests"));
         let requests: Vec<&str> = requests.collect();
         assert!(cost <= 2.0, "{cost} writes: {requests:#?}");
+    });
+}
+
+#[test]
+fn the_condition_comes_with_the_taint_when_an_api_server_returns() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let world = World::enforce(c);
+        c.until("the first conditions", |c| is(c, "False"));
+        c.stop();
+        world.dimm_fails(0);
+        // So often in vain that the next try may be half a minute away.
+        let vain = "faultline_api_requests_total{code=\"none\",verb=\"watch\"}";
+        world.agent.until(|a| a.metric(vain) >= Some(4.0));
+        c.start_again();
+        // The taint is first, unless the server takes a second to allow it.
+        c.until("either", |c| is_tainted(c) || is(c, "True"));
+        let first = clock::boot();
+        c.until("both", |c| is_tainted(c) && is(c, "True"));
+        let apart = clock::boot().since(first);
+        assert!(apart < Duration::from_secs(5), "{apart:?} apart");
+        world.stop();
     });
 }
 

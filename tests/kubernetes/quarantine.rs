@@ -107,6 +107,27 @@ fn without_limits_nothing_is_quarantined_and_the_reason_is_told() {
 }
 
 #[test]
+fn a_lease_that_is_made_anew_is_found_while_somebody_looks() {
+    on_each_server(|c| {
+        c.create_node(NODE, json!({}));
+        budget(c, "cluster: { nodes: 1 }", 3);
+        let world = World::enforce(c);
+        c.delete(LEASE);
+        world.dimm_fails(0);
+        c.until("the denial is told", |c| told(c, "QuarantineDenied"));
+        assert!(!is_tainted(c));
+        // Made anew with nonsense, and then as it should be.
+        budget(c, "cluster: { knots: 1 }", 0);
+        c.until("the mistake is told", |c| told(c, "knots"));
+        let limits = json!({ "metadata": { "annotations": {
+            "faultline.dev/limits": "cluster: { nodes: 1 }" } } });
+        c.patch(LEASE, MERGE, &limits);
+        c.until("the taint", is_tainted);
+        world.stop();
+    });
+}
+
+#[test]
 fn a_spent_budget_denies_and_the_node_is_entered_as_waiting() {
     on_each_server(|c| {
         c.create_node(NODE, json!({}));

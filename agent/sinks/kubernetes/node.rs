@@ -30,36 +30,48 @@ const SILENCE: Duration = Duration::from_secs(180);
 /// The pause before a watch that the server ended is opened again.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// How often the Node is read where it may not be watched.
-const POLL: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(60)];
-
 /// The latest Node seen; `None`: it does not exist, or was never read.
 pub type Latest = Option<Arc<Node>>;
 
 /// Where the Node is held.
 #[derive(Debug)]
-pub struct Held(watch::Sender<Latest>);
+pub struct Held {
+    node: watch::Sender<Latest>,
+    /// Whether the Node is being followed.
+    way: watch::Sender<bool>,
+}
 
 impl Default for Held {
     fn default() -> Held {
-        Held(watch::Sender::new(None))
+        Held { node: watch::Sender::new(None), way: watch::Sender::new(false) }
     }
 }
 
 impl Held {
     /// Whoever wants to know of changes.
     pub fn watch(&self) -> watch::Receiver<Latest> {
-        self.0.subscribe()
+        self.node.subscribe()
+    }
+
+    /// Whoever waits for the way to the API server: it is open while the Node
+    /// is being followed.
+    pub fn way(&self) -> watch::Receiver<bool> {
+        self.way.subscribe()
+    }
+
+    /// Whether it is open.
+    pub fn is_followed(&self) -> bool {
+        *self.way.borrow()
     }
 
     /// The latest one.
     pub fn latest(&self) -> Latest {
-        self.0.borrow().clone()
+        self.node.borrow().clone()
     }
 
     /// Offers what was read; an older version of the same Node is not taken.
     pub fn offer(&self, node: Node) {
-        self.0.send_if_modified(|held| {
+        self.node.send_if_modified(|held| {
             let newer = held.as_deref().is_none_or(|h| is_newer(&node, h));
             if newer {
                 *held = Some(Arc::new(node));
@@ -69,8 +81,14 @@ impl Held {
     }
 
     fn gone(&self) {
-        self.0.send_if_modified(|held| held.take().is_some());
+        self.node.send_if_modified(|held| held.take().is_some());
     }
+}
+
+/// Notes whether the Node is being followed.
+fn note_way(held: &Held, counts: &Counts, open: bool) {
+    counts.connected(open);
+    held.way.send_if_modified(|was| std::mem::replace(was, open) != open);
 }
 
 /// Versions are to be compared since they are promised to be numbers that
@@ -90,13 +108,11 @@ pub async fn follow(client: &Client, held: &Held, counts: &Counts) {
     let mut said = String::new();
     loop {
         let result = read_and_watch(client, held, counts, &mut backoff).await;
-        counts.connected(false);
+        note_way(held, counts, false);
         let pause = match result {
-            // The way is open, only this is not allowed.
-            Err(ApiError::Denied(_)) if held.latest().is_some() => {
-                between(POLL[0], POLL[1])
-            }
             Err(ApiError::Gone) | Ok(()) => between(AGAIN / 10, AGAIN),
+            // Also where only the watch is not allowed: a server that has
+            // just started denies what it will allow in a moment.
             Err(ref error) => backoff.pause(error),
         };
         if let Err(error) = &result {
@@ -142,7 +158,7 @@ async fn read_and_watch(
         let ended =
             watch_once(client, held, counts, backoff, &mut version, length)
                 .await;
-        counts.connected(false);
+        note_way(held, counts, false);
         match ended {
             Ok(()) => sleep(between(AGAIN / 10, AGAIN)).await,
             Err(
@@ -168,7 +184,7 @@ async fn watch_once(
     length: Duration,
 ) -> Result<(), ApiError> {
     let mut watch = client.watch(version, length).await?;
-    counts.connected(true);
+    note_way(held, counts, true);
     loop {
         let next = timeout(SILENCE, watch.next()).await;
         let silent = |_| ApiError::Unreachable("the watch is silent".into());

@@ -39,6 +39,10 @@ const LATER: Duration = Duration::from_secs(20);
 /// than its requests take, shorter than anybody waits.
 const QUARANTINE_FIRST: Duration = Duration::from_secs(1);
 
+/// Where nobody finds the way to an API server that gave no answer, it is
+/// tried all the same after so long: the watch may be what is not allowed.
+const NO_WAY: Duration = super::pace::LONGEST.saturating_mul(2);
+
 /// The first pause before a condition that somebody else keeps changing is
 /// put right once more; it doubles up to [`REPAIR_MAX`].
 const REPAIR: Duration = Duration::from_secs(5);
@@ -64,6 +68,10 @@ pub struct Reporter<'a> {
     backoff: Backoff,
     /// Not before this, after a failure.
     not_before: Uptime,
+    /// When the last write got no answer, if it was the last one.
+    cut: Option<Uptime>,
+    /// When the way to the API server was last found.
+    opened: Uptime,
     said: String,
 }
 
@@ -144,6 +152,8 @@ impl<'a> Reporter<'a> {
             pace: Pace::default(),
             backoff: Backoff::default(),
             not_before: Uptime::default(),
+            cut: None,
+            opened: Uptime::default(),
             said: String::new(),
         }
     }
@@ -156,6 +166,7 @@ impl<'a> Reporter<'a> {
         mut acted: watch::Receiver<Arc<Notice>>,
     ) {
         let mut news = true;
+        let mut way = self.held.way();
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
@@ -175,6 +186,12 @@ impl<'a> Reporter<'a> {
                 // Its sender lives as long as this task.
                 _ = nodes.changed() => news = false,
                 _ = acted.changed() => news = false,
+                _ = way.changed() => {
+                    if *way.borrow_and_update() {
+                        self.found();
+                    }
+                    news = false;
+                }
                 () = sleep(nap) => news = false,
             }
         }
@@ -212,7 +229,14 @@ impl<'a> Reporter<'a> {
         let mut due = due.max(self.not_before);
         if first {
             let since = self.pace.since.unwrap_or(now.boot);
+            // Nothing could be quarantined before.
+            let since = since.max(self.opened);
             due = due.max(since.plus(QUARANTINE_FIRST));
+        }
+        if let Some(cut) = self.cut
+            && !self.held.is_followed()
+        {
+            due = due.max(cut.plus(NO_WAY));
         }
         let next = if due > now.boot {
             Some(due)
@@ -220,6 +244,15 @@ impl<'a> Reporter<'a> {
             self.write(notice, plan).await
         };
         next.into_iter().chain(grace_ends).min()
+    }
+
+    /// The API server answers: what waited for it alone goes.
+    fn found(&mut self) {
+        self.opened = clock::boot();
+        if self.cut.take().is_some() {
+            self.backoff.reset();
+            self.not_before = Uptime::default();
+        }
     }
 
     /// Sends the patch; when to try again.
@@ -236,6 +269,7 @@ impl<'a> Reporter<'a> {
                 self.record.keep(KEY, &self.memory);
                 self.pace.wrote(notice, now.boot);
                 self.backoff.reset();
+                self.cut = None;
                 self.said.clear();
                 self.counts.written(now.wall);
                 self.held.offer(answer.value);
@@ -244,6 +278,13 @@ impl<'a> Reporter<'a> {
             }
             Err(error) => {
                 self.tell(&error);
+                // An end that the server names, and what is nonsense to it,
+                // are not waited for less since it is back.
+                let asked = matches!(
+                    error,
+                    ApiError::Throttled { .. } | ApiError::Invalid(_)
+                );
+                self.cut = (!asked).then_some(now.boot);
                 let pause = match error {
                     // Another Node, or nonsense: either way something else
                     // must change first, and time may help.

@@ -308,7 +308,6 @@ impl Driver {
         denial: Denial,
         date: Timestamp,
     ) -> Turn {
-        self.pauses.reset();
         turn.again = Some(self.pauses.denied(&denial, Some(date)));
         let mut tags: Vec<String> =
             denial.reasons.iter().map(Reason::tag).collect();

@@ -31,7 +31,7 @@ use crate::time::{Now, Timestamp, Uptime};
 /// The key under which the store keeps the memory.
 const KEY: &str = "quarantine";
 
-/// How often is looked whether the API server is back.
+/// How often is looked how long the API server has been away.
 const AWAY: Duration = Duration::from_secs(2);
 
 /// After so long without the Node its standing is unknown.
@@ -109,7 +109,8 @@ pub struct Task<'a> {
 pub type Settled = Mutex<BTreeSet<String>>;
 
 impl Task<'_> {
-    /// Works for ever; each notice that was acted on goes into `done`.
+    /// Works for ever; each notice that was acted on goes into `done`. What
+    /// could not be acted on for want of an API server does not.
     pub async fn run(
         self,
         mut notices: watch::Receiver<Arc<Notice>>,
@@ -119,31 +120,36 @@ impl Task<'_> {
         let mut driver = None;
         let mut guard = Guard::new(self.unguarded);
         let mut away = None;
+        let mut way = self.held.way();
         loop {
             let notice = notices.borrow_and_update().clone();
             let node = nodes.borrow_and_update().clone();
-            let here = node.is_some() && self.counts.is_connected();
+            let open = *way.borrow_and_update();
+            let here = node.is_some() && open;
             self.note_away(here, &mut away, &notice);
             let again = match node {
                 // Whoever follows the Node finds the way back for all.
-                Some(_) if !self.counts.is_connected() => Some(AWAY),
+                Some(_) if !open => Some(AWAY),
                 Some(_) => {
                     let (allowed, due) = self.allows(&mut guard).await;
                     let turn = self.turn(&mut driver, allowed, &notice, node);
-                    let again = turn.await.unwrap_or(Duration::MAX);
-                    Some(again.min(due))
+                    let (again, answered) = turn.await;
+                    if answered {
+                        done.send_replace(notice);
+                    }
+                    Some(again.unwrap_or(Duration::MAX).min(due))
                 }
                 None => Some(AWAY),
             };
-            done.send_replace(notice);
             tokio::select! {
                 changed = notices.changed() => {
                     if changed.is_err() {
                         return;
                     }
                 }
-                // Its sender lives as long as this task.
+                // Their senders live as long as this task.
                 _ = nodes.changed() => {}
+                _ = way.changed() => {}
                 () = sleep(again.unwrap_or(Duration::MAX)) => {}
             }
         }
@@ -209,17 +215,18 @@ impl Task<'_> {
         hand(self.record, self.counts, &tale);
     }
 
-    /// Does what is due; when to look again.
+    /// Does what is due; when to look again, and whether the API server
+    /// answered.
     async fn turn(
         &self,
         driver: &mut Option<Driver>,
         allowed: bool,
         notice: &Notice,
         node: Latest,
-    ) -> Option<Duration> {
+    ) -> (Option<Duration>, bool) {
         // Before the stored faults are known, none means nothing.
         if notice.want.is_none() && !notice.complete {
-            return None;
+            return (None, true);
         }
         let driver = driver.get_or_insert_with(|| {
             let memory = self.record.read(KEY).unwrap_or_default();
@@ -234,11 +241,12 @@ impl Task<'_> {
         let stored = self.stored(want, now);
         let turn = driver.turn(self.client, seen, want, now, &stored).await;
         self.note_standing(&turn, want, now);
+        let answered = !matches!(turn.standing, Standing::Unknown(_));
         let mark = turn.node.as_ref().and_then(Mark::read);
         if let Some(node) = turn.node {
             self.held.offer(node);
         }
-        match turn.order {
+        let again = match turn.order {
             Some(order) => {
                 let left = mark.filter(|_| driver.memory().orphaned);
                 let settles =
@@ -247,7 +255,8 @@ impl Task<'_> {
                 Some(self.carry_out(driver, notice, order, now).await)
             }
             None => turn.again,
-        }
+        };
+        (again, answered)
     }
 
     fn stored<'a>(&'a self, want: Option<&'a Want>, now: Now) -> Stored<'a> {
