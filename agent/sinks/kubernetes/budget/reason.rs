@@ -146,11 +146,12 @@ impl Reason {
             }
             Reason::ControlPlane => "control-plane".into(),
             Reason::Paused(_) => "pause".into(),
-            Reason::NoLease
-            | Reason::NoLimits(_)
-            | Reason::NotListed
-            | Reason::Unguarded
-            | Reason::RegisterFull => "other".into(),
+            // No room that others could take, but each its own news.
+            Reason::NoLease => "no-lease".into(),
+            Reason::NoLimits(_) => "no-limits".into(),
+            Reason::NotListed => "not-listed".into(),
+            Reason::Unguarded => "unguarded".into(),
+            Reason::RegisterFull => "register-full".into(),
         }
     }
 

@@ -11,6 +11,7 @@ mod leave;
 pub mod mark;
 mod own_entry;
 mod pauses;
+mod tale;
 pub mod task;
 #[cfg(test)]
 mod tests;

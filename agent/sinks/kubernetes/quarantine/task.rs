@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::driver::{Driver, Turn};
 use super::mark::Mark;
+use super::tale::{event, tale};
 use super::{Keep, Memory, Order, Rules, Standing, Told, Want};
 use crate::clock;
 use crate::hash::fnv1a;
@@ -366,70 +367,4 @@ fn holds(notice: &Notice, what: &str) -> bool {
             || f.part == what
             || what.strip_prefix(&*f.pattern).map(str::trim) == Some(&f.part)
     })
-}
-
-/// What is told of it.
-fn tale(told: &Told, want: Option<&Want>, now: Timestamp) -> Tale {
-    let asked = |words: &[String]| words.join(", ");
-    let pattern = want.map_or("", |want| want.pattern.as_str());
-    let (action, note, warning) = match told {
-        Told::Quarantined { how, words } => (
-            "Quarantined",
-            format!("quarantined ({}) for {}", how.word(), asked(words)),
-            true,
-        ),
-        Told::Changed { how, words } => (
-            "QuarantineChanged",
-            format!("quarantined ({}) for {}", how.word(), asked(words)),
-            true,
-        ),
-        Told::Denied(reasons) => {
-            let why: Vec<String> =
-                reasons.iter().map(ToString::to_string).collect();
-            let why = why.join("; ");
-            let note = format!("{pattern} asks for quarantine; denied: {why}");
-            ("QuarantineDenied", note, true)
-        }
-        Told::Released(why) => (
-            "Released",
-            format!("the quarantine is taken off: {}", why.words()),
-            false,
-        ),
-        Told::Ignored { until, text } => {
-            let until = until.map_or("the annotation goes".into(), |until| {
-                until.to_string()
-            });
-            let note = format!(
-                "{pattern} asks for quarantine; faultline.dev/ignore holds it \
-                 back until {until} ({text})"
-            );
-            ("QuarantineIgnored", note, true)
-        }
-        Told::Overridden(until) => (
-            "QuarantineOverridden",
-            format!(
-                "somebody took the quarantine off; respected until {until}, \
-                 or until a fatal fault is seen again"
-            ),
-            true,
-        ),
-        Told::Refused(why) => (
-            "QuarantineRefused",
-            format!("the API server refuses the quarantine: {why}"),
-            true,
-        ),
-    };
-    let key = format!("quarantine {action} {pattern}");
-    event(action, note, warning, key, now)
-}
-
-fn event(
-    action: &str,
-    note: String,
-    warning: bool,
-    key: String,
-    time: Timestamp,
-) -> Tale {
-    let (reason, action) = ("Quarantine".to_owned(), action.to_owned());
-    Tale { time, reason, action, note, warning, key }
 }
