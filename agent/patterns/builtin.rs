@@ -105,6 +105,32 @@ mod tests {
     }
 
     #[test]
+    fn an_outline_tells_what_the_whole_expression_tells() {
+        use super::super::classes::{self, expand, outline};
+        use super::super::skeleton::skeletons;
+        let mut outlined = 0;
+        for file in shipped() {
+            let text = String::from_utf8(file.text).unwrap();
+            let lines = text.lines().filter_map(|line| {
+                line.trim_start().strip_prefix("- '")?.strip_suffix('\'')
+            });
+            for line in lines.filter(|line| line.contains("(?&trouble)")) {
+                let told = |expression: &str| {
+                    let expression = expand(expression).unwrap();
+                    let hir = classes::parse(&expression).unwrap();
+                    let captures = classes::captures(&hir);
+                    let anchored = classes::is_anchored(&hir);
+                    let block = classes::is_block(&hir);
+                    (skeletons(&hir), captures, anchored, block)
+                };
+                assert_eq!(told(line), told(&outline(line)), "{line}");
+                outlined += 1;
+            }
+        }
+        assert!(outlined > 50, "{outlined} expressions");
+    }
+
+    #[test]
     fn no_example_is_built_in() {
         for file in files() {
             let parsed = parse(&file).unwrap_or_else(|d| panic!("{d}"));

@@ -38,8 +38,17 @@ const TROUBLE: &str = concat!(
     r"\b[Gg]one|[Kk]illed|[Ee]xceed|giving up|terminat|expired|[Ss]low\b|",
     r"[Nn]o (?:c(?:arrier|hannel)|link\b|response|answer)|[Bb]ogus|[Dd]enied|",
     r"[Bb]locklisted|ASSERT|BUG|[Ff]atal|HALT|[Hh]alt|[Pp]oison|[Mm]alicious|",
-    r"[Ss]urprise|[Uu]nplugged|[Dd]isconnect|[Ww]edged|inaccessible",
+    r"[Ss]urprise|[Uu]nplugged|[Dd]isconnect|[Ww]edged|inaccessible|",
+    r"status -\d",
 );
+
+/// The expression with one byte of any kind where a word of trouble stands:
+/// what its constant text, captures and anchors are told by. The sixty words
+/// say nothing of them, and to parse them took a twelfth of the agent's start;
+/// a test holds that of every built-in expression.
+pub fn outline(expression: &str) -> String {
+    expression.replace("(?&trouble)", ".")
+}
 
 /// Replaces `(?&name)` by what it stands for.
 ///
