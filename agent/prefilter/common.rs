@@ -1,7 +1,9 @@
 //! Where a skeleton is best entered: under four bytes that neither other
 //! skeletons nor healthy kernels have.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
 
 use super::{Entry, GRAM, HASH_BITS, gram, hash, within_row};
 
@@ -12,14 +14,15 @@ const HEALTHY: &str = include_str!("healthy.txt");
 /// How common four bytes are: in how many skeletons they stand, and how often
 /// in what healthy kernels say.
 pub(super) struct Common {
-    skeletons: BTreeMap<u32, u32>,
+    skeletons: HashMap<u32, u32, FixedState>,
     /// By hash.
     healthy: Vec<u16>,
 }
 
 impl Common {
     pub(super) fn of(all: &[Entry]) -> Common {
-        let mut skeletons = BTreeMap::new();
+        // Looked up for every four bytes of all patterns, at every start.
+        let mut skeletons = HashMap::with_hasher(FixedState::default());
         for piece in all.iter().flat_map(|entry| &entry.pieces) {
             for four in piece.windows(GRAM) {
                 *skeletons.entry(gram(four)).or_default() += 1;
