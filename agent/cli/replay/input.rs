@@ -59,7 +59,19 @@ fn no_text(begin: &[u8]) -> Option<&'static str> {
         ),
     ];
     let found = FORMATS.iter().find(|(magic, _)| begin.starts_with(magic));
-    found.map(|(_, what)| *what)
+    found.map(|(_, what)| *what).or_else(|| list_on_a_line(begin))
+}
+
+/// What to do with a list of objects that has no line for each.
+fn list_on_a_line(begin: &[u8]) -> Option<&'static str> {
+    let line = begin.split(|b| *b == b'\n').next()?;
+    let list = line.trim_ascii_start().strip_prefix(b"[")?;
+    let several =
+        list.windows(4).any(|w| w.starts_with(b"},{") || w == b"}, {");
+    (list.trim_ascii_start().starts_with(b"{\"") && several).then_some(
+        "a list of JSON objects on one line; \
+         `jq -c '.[]' FILE | faultline replay -`",
+    )
 }
 
 impl std::fmt::Debug for Input {
@@ -220,6 +232,20 @@ mod tests {
         let from = Box::new(io::Cursor::new(b"\x1f\x8b\x08\x00\x00"));
         let error = Input::of(from, None).next(&mut Vec::new()).unwrap_err();
         assert!(error.to_string().contains("zcat"), "{error}");
+    }
+
+    #[test]
+    fn a_list_on_one_line_is_refused_with_what_to_do() {
+        let first = |log: &'static [u8]| {
+            Input::of(Box::new(log), None).next(&mut Vec::new())
+        };
+        for log in [&b"[{\"A\":1},{\"A\":2}]"[..], b"[ {\"A\":1}, {}]\n"] {
+            let error = first(log).unwrap_err();
+            assert!(error.to_string().contains("jq -c"), "{error}");
+        }
+        for log in [&b"[{\"A\":1},\n{\"A\":2}]"[..], b"[{\"A\":{}}]"] {
+            assert!(first(log).is_ok());
+        }
     }
 
     #[test]
