@@ -39,7 +39,11 @@ const TROUBLE: &str = concat!(
     r"[Nn]o (?:c(?:arrier|hannel)|link\b|response|answer)|[Bb]ogus|[Dd]enied|",
     r"[Bb]locklisted|ASSERT|BUG|[Ff]atal|HALT|[Hh]alt|[Pp]oison|[Mm]alicious|",
     r"[Ss]urprise|[Uu]nplugged|[Dd]isconnect|[Ww]edged|inaccessible|",
-    r"status -\d",
+    r"status -\d|[Dd]idn.t|[Dd]id not|[Dd]uplicate|[Aa]bandon|syndrome|",
+    r"out of sync|[Nn]ot present|[Ii]llegal|[Uu]nhandled|[Ii]ncorrect|",
+    r"[Ii]nconsistent|[Uu]nderrun|[Rr]efus|[Uu]nrecogni|CHECK COND|",
+    r"[Ww]ent away|[Cc]ongest|\b[Ss]tall|[Ff]reez|[Ff]rozen|[Ee]xhaust|",
+    r"[Vv]iolat|[Uu]nreach|[Dd]etached|[Ss]uspend(?:ed|ing) (?:pool|I/O)",
 );
 
 /// The expression with one byte of any kind where a word of trouble stands:
