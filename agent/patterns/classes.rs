@@ -39,11 +39,14 @@ const TROUBLE: &str = concat!(
     r"[Nn]o (?:c(?:arrier|hannel)|link\b|response|answer)|[Bb]ogus|[Dd]enied|",
     r"[Bb]locklisted|ASSERT|BUG|[Ff]atal|HALT|[Hh]alt|[Pp]oison|[Mm]alicious|",
     r"[Ss]urprise|[Uu]nplugged|[Dd]isconnect|[Ww]edged|inaccessible|",
-    r"status -\d|[Dd]idn.t|[Dd]id not|[Dd]uplicate|[Aa]bandon|syndrome|",
-    r"out of sync|[Nn]ot present|[Ii]llegal|[Uu]nhandled|[Ii]ncorrect|",
-    r"[Ii]nconsistent|[Uu]nderrun|[Rr]efus|[Uu]nrecogni|CHECK COND|",
-    r"[Ww]ent away|[Cc]ongest|\b[Ss]tall|[Ff]reez|[Ff]rozen|[Ee]xhaust|",
-    r"[Vv]iolat|[Uu]nreach|[Dd]etached|[Ss]uspend(?:ed|ing) (?:pool|I/O)",
+    r"status -\d|[Dd]id ?n.t|[Dd]id not|[Dd]uplicate|[Aa]bandon|syndrome|",
+    r"out of (?:sync|range|bounds|order|memory|resources)|[Ii]llegal|[Uu]nhandled|",
+    r"[Nn]ot (?:present\b|running|cleared|idle|found|functional|match)|[Ii]ncorrect|",
+    r"[Ii]nconsistent|[Uu]nderrun|[Rr]efus|[Uu]nrecogni|CHECK COND|returned -\d|",
+    r"[Ww]ent away|[Cc]ongest|\b[Ss]tall|[Ff]reez|[Ff]rozen|[Ee]xhaust|[Gg]iv(?:e|ing) up|",
+    r"[Vv]iolat|[Uu]nreach|[Dd]etached|[Ss]uspend(?:ed|ing) (?:pool|I/O)|!= expected|",
+    r"[Dd]owngrade|[Cc]ritical|CRITICAL|BAD |WARNING|[Uu]nqualified|[Ii]nterrupted|",
+    r"[Dd]oes ?n.t get|[Nn]o more |[Tt]oo hot|over-?temp|over temperature|[Aa]larm",
 );
 
 /// The expression with one byte of any kind where a word of trouble stands:
