@@ -46,7 +46,7 @@ const TROUBLE: &str = concat!(
     r"[Ww]ent away|[Cc]ongest|\b[Ss]tall|[Ff]reez|[Ff]rozen|[Ee]xhaust|[Gg]iv(?:e|ing) up|",
     r"[Vv]iolat|[Uu]nreach|[Dd]etached|[Ss]uspend(?:ed|ing) (?:pool|I/O)|!= expected|",
     r"[Dd]owngrade|[Cc]ritical|CRITICAL|BAD |WARNING|[Uu]nqualified|[Ii]nterrupted|",
-    r"[Dd]oes ?n.t get|[Nn]o more |[Tt]oo hot|over-?temp|over temperature|[Aa]larm",
+    r"[Dd]oes ?n.t get|[Nn]o more |[Tt]oo hot|over-?temp|over temperature|[Aa]larm| -\d{1,3}$",
 );
 
 /// The expression with one byte of any kind where a word of trouble stands:
