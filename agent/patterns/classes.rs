@@ -35,7 +35,7 @@ const TROUBLE: &str = concat!(
     r"Time-Out|Time-out|Timed Out|Timed out|Time Out|Time out|",
     r"Time- Out|Time- out|timeOut|timeout|timedOut|timedout|time-Out|",
     r"time-out|timed Out|timed out|time Out|time out|time- Out|",
-    r"time- out|Unable|unable|Couldn|Could n|couldn|could n|Cannot|",
+    r"time- out|Unable|unable|Can not|can not|Couldn|Could n|couldn|could n|Cannot|",
     r"cannot|Can't|can't|ABORT|Abort|abort|Invalid|invalid|",
     r"Unexpected|unexpected|RESET|Reset|reset|Stuck|stuck|OFFLINE|",
     r"Offline|offline|FAULT|Bad |bad |Missing|missing|Mismatch|",

@@ -133,7 +133,9 @@ fn state_has_no_room(guest: &mut Guest) {
             // The store writes only when there is something to be written,
             // and fails only when its log has to grow: dozens of writes. A
             // drive that counts its failed commands would be held against.
-            guest.ask("dd if=/dev/zero of=/dev/mapper/dead bs=4k count=1 conv=fsync");
+            guest.ask(
+                "dd if=/dev/zero of=/dev/mapper/dead bs=4k count=1 conv=fsync",
+            );
             guest.metric("faultline_state_durable") == is
         });
     };
