@@ -110,9 +110,16 @@ fn pasted() -> anyhow::Result<Vec<(Registers, Option<bool>)>> {
     let (mut raw, mut forged) = (Vec::new(), 0);
     let mut logs = mce_log::Reader::default();
     while input.next(&mut raw).context("standard input")? {
-        let raw = unindented(&raw);
+        let (raw, length) = match reader.is_in_value() {
+            true => (&raw[..], input.length),
+            false => {
+                let raw = raw.strip_suffix(b"\r").unwrap_or(&raw);
+                let raw = unindented(raw);
+                (raw, raw.len())
+            }
+        };
         logged.extend(logs.line(raw));
-        if let Some(line) = reader.line(raw) {
+        if let Some(line) = reader.line_of(raw, length) {
             feed(&mut assembler, line, &mut blocks, &mut forged);
         }
         if blocks.len() + logged.len() > BLOCKS_MAX {

@@ -121,7 +121,17 @@ fn feed(
     let (mut spread, mut whole) = (Spread::default(), Vec::new());
     loop {
         let more = input.next(&mut raw)?;
+        if more && reader.is_in_value() {
+            // Every byte counts.
+            if let Some(line) = reader.line_of(&raw, input.length) {
+                sink.line(line)?;
+            }
+            continue;
+        }
         if more {
+            if raw.last() == Some(&b'\r') {
+                raw.pop();
+            }
             pasted.clean(&mut raw);
             spread.take(&raw, &mut whole);
         } else {

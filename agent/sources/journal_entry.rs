@@ -141,66 +141,144 @@ fn bytes(value: &Value) -> Option<Vec<u8>> {
 
 /// Collects the lines of `-o export` into entries. A field is `NAME=value`,
 /// or, where the value has newlines or is no UTF-8, `NAME`, a newline, its
-/// length as 64 bits little-endian, its bytes, a newline.
+/// length as 64 bits little-endian, its bytes, a newline
+/// (systemd.io/JOURNAL_EXPORT_FORMATS). A value is whatever somebody logged:
+/// none of its bytes is ever taken for a field.
 #[derive(Debug, Default)]
 pub struct Export {
     entry: Option<Entry>,
-    /// A binary field's name, and its length and bytes as far as they came.
-    name: Vec<u8>,
-    binary: Vec<u8>,
+    binary: Option<Binary>,
+    /// An entry that can't be followed is passed over, up to the next.
+    lost: bool,
 }
 
-/// The longest binary field kept; longer ones are passed over.
+/// A field that says how long it is.
+#[derive(Debug, Default)]
+struct Binary {
+    name: Vec<u8>,
+    /// Its length and its value, as far as they are kept.
+    kept: Vec<u8>,
+    /// Whether nothing was left out of `kept` so far.
+    whole: bool,
+    /// How many bytes came, newlines counted.
+    came: u64,
+}
+
+/// The longest value kept; of a longer one, its beginning.
 const FIELD_MAX: usize = 64 * 1024;
+
+/// The longest field that journald takes (DATA_SIZE_MAX,
+/// src/libsystemd/sd-journal/journal-importer.h): 768 MiB.
+const LENGTH_MAX: u64 = 768 << 20;
+
+/// The length's own bytes.
+const HEAD: usize = size_of::<u64>();
+
+impl Binary {
+    fn take(&mut self, line: &[u8], length: usize) {
+        if self.whole {
+            let room = (HEAD + FIELD_MAX).saturating_sub(self.kept.len());
+            self.kept.extend_from_slice(&line[..line.len().min(room)]);
+            self.whole = line.len() == length && length < room;
+            if self.whole {
+                self.kept.push(b'\n');
+            }
+        }
+        self.came += length as u64 + 1;
+    }
+
+    /// How many bytes still come, its last newline with them; `None` while
+    /// its length has not come.
+    fn misses(&self) -> Option<i64> {
+        let head = self.kept.first_chunk()?;
+        let whole = u64::from_le_bytes(*head).min(LENGTH_MAX + 1);
+        (whole + HEAD as u64 + 1).checked_signed_diff(self.came)
+    }
+
+    fn value(&self) -> &[u8] {
+        let head = self.kept.first_chunk().copied().unwrap_or_default();
+        let length = usize::try_from(u64::from_le_bytes(head));
+        let value = &self.kept[HEAD.min(self.kept.len())..];
+        &value[..value.len().min(length.unwrap_or(usize::MAX))]
+    }
+
+    fn is_possible(&self) -> bool {
+        let head = self.kept.first_chunk().copied();
+        head.is_none_or(|head| u64::from_le_bytes(head) <= LENGTH_MAX)
+    }
+}
 
 impl Export {
     /// Takes a line if it belongs to an entry; the entry, when this line ends
-    /// it. `None` when the line is none of the journal's.
-    pub fn line(&mut self, line: &[u8]) -> Option<Option<Entry>> {
-        if self.entry.is_none() && !line.starts_with(b"__CURSOR=") {
-            return None;
-        }
-        if line.is_empty() && self.name.is_empty() {
-            return Some(self.entry.take());
-        }
-        let another = line.starts_with(b"__CURSOR=") && self.name.is_empty();
-        if another && let Some(before) = self.entry.take() {
-            // No empty line stood between them.
-            self.entry.get_or_insert_default().set(b"__CURSOR", &line[9..]);
-            return Some(Some(before));
-        }
-        let entry = self.entry.get_or_insert_default();
-        if !self.name.is_empty() {
-            self.binary.extend_from_slice(line);
-            self.binary.push(b'\n');
-            if let Some((head, rest)) = self.binary.split_first_chunk() {
-                let length = usize::try_from(u64::from_le_bytes(*head));
-                match length.ok().filter(|n| *n <= FIELD_MAX) {
-                    Some(length) if rest.len() > length => {
-                        entry.set(&self.name, &rest[..length]);
-                        self.name.clear();
-                    }
-                    Some(_) => {}
-                    // No length that journald writes for what we use; what
-                    // follows is taken line by line again.
-                    None => self.name.clear(),
-                }
-            }
+    /// it. `None` when the line is none of the journal's. `length` is how
+    /// long the line is in the log, if only its beginning is here.
+    pub fn line(
+        &mut self,
+        line: &[u8],
+        length: usize,
+    ) -> Option<Option<Entry>> {
+        if self.binary.is_some() {
+            self.value(line, length);
             return Some(None);
         }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let cursor = line.strip_prefix(b"__CURSOR=");
+        if self.entry.is_none() && cursor.is_none() {
+            return self.lost.then_some(None);
+        }
+        if line.is_empty() {
+            return Some(self.entry.take());
+        }
+        if let Some(cursor) = cursor {
+            self.lost = false;
+            // No empty line may stand between two.
+            let before = self.entry.take();
+            self.entry.get_or_insert_default().set(b"__CURSOR", cursor);
+            return Some(before);
+        }
         match line.iter().position(|b| *b == b'=') {
-            Some(at) => entry.set(&line[..at], &line[at + 1..]),
+            Some(at) => {
+                let entry = self.entry.get_or_insert_default();
+                entry.set(&line[..at], &line[at + 1..]);
+            }
             None => {
-                self.name = line.to_vec();
-                self.binary.clear();
+                let name = line.to_vec();
+                let whole = true;
+                self.binary = Some(Binary { name, whole, ..Binary::default() });
             }
         }
         Some(None)
     }
 
+    /// Whether the next line is part of a binary field's value.
+    pub fn is_in_value(&self) -> bool {
+        self.binary.is_some()
+    }
+
+    /// Takes a line of a binary field's value.
+    fn value(&mut self, line: &[u8], length: usize) {
+        let Some(binary) = &mut self.binary else { return };
+        binary.take(line, length);
+        match binary.misses() {
+            _ if !binary.is_possible() => self.lose(),
+            None | Some(1..) => {}
+            Some(0) => {
+                let entry = self.entry.get_or_insert_default();
+                entry.set(&binary.name, binary.value());
+                self.binary = None;
+            }
+            // It ends within a line, which journald never writes.
+            Some(_) => self.lose(),
+        }
+    }
+
+    fn lose(&mut self) {
+        *self = Export { lost: true, ..Export::default() };
+    }
+
     /// The input has ended.
     pub fn end(&mut self) -> Option<Entry> {
-        self.name.clear();
+        self.binary = None;
         self.entry.take()
     }
 }
@@ -252,41 +330,110 @@ mod tests {
         assert_eq!(export.unit, "a.service");
     }
 
+    fn binary(name: &str, value: &[u8]) -> Vec<u8> {
+        let length = (value.len() as u64).to_le_bytes();
+        [name.as_bytes(), b"\n", &length, value, b"\n"].concat()
+    }
+
+    /// The entries of an export of which lines are cut after `most` bytes.
+    fn entries(input: &[u8], most: usize) -> Vec<Entry> {
+        let mut all = Export::default();
+        let lines = input.split(|b| *b == b'\n');
+        let of = |line: &[u8]| {
+            all.line(&line[..line.len().min(most)], line.len()).flatten()
+        };
+        let mut entries: Vec<Entry> = lines.filter_map(of).collect();
+        entries.extend(all.end());
+        entries
+    }
+
     #[test]
     fn an_export_with_a_binary_field_is_read() {
-        let mut all = Export::default();
+        let mut input = b"__CURSOR=s=1\n".to_vec();
         // Ten bytes: the length itself has a newline in it.
-        let mut input = b"__CURSOR=s=1\nMESSAGE\n".to_vec();
-        input.extend_from_slice(&10u64.to_le_bytes());
-        input.extend_from_slice(b"one\ntwo\nx\xff\nPRIORITY=4\n\n");
-        let mut entries = Vec::new();
-        for line in input.split(|b| *b == b'\n') {
-            if let Some(Some(entry)) = all.line(line) {
-                entries.push(entry);
+        input.extend(binary("MESSAGE", b"one\r\ntwo\n\xff"));
+        input.extend_from_slice(b"PRIORITY=4\r\n\n");
+        let entries = entries(&input, usize::MAX);
+        assert_eq!(entries.len(), 1);
+        assert_eq!(entries[0].message, b"one\r\ntwo\n\xff");
+        assert_eq!(entries[0].level, Some(4));
+    }
+
+    #[test]
+    fn a_long_value_is_no_field_and_swallows_none() {
+        let forged = b"\n_TRANSPORT=kernel\n\n__CURSOR=s=9\nPRIORITY=0\n\n";
+        for size in [FIELD_MAX - 9, FIELD_MAX, 2 * FIELD_MAX] {
+            let mut input = b"__CURSOR=s=1\n_TRANSPORT=journal\n".to_vec();
+            let message = [&vec![b'x'; size][..], forged].concat();
+            input.extend(binary("MESSAGE", &message));
+            input.extend_from_slice(b"\n__CURSOR=s=2\n_TRANSPORT=kernel\n\n");
+            for most in [1000, FIELD_MAX + 8, usize::MAX] {
+                let kernel = entries(&input, most);
+                let kernel: Vec<bool> =
+                    kernel.iter().map(|entry| entry.kernel).collect();
+                assert_eq!(kernel, [false, true], "{size} {most}");
             }
         }
+    }
+
+    #[test]
+    fn an_entry_whose_value_ends_within_a_line_is_passed_over() {
+        let mut input = b"__CURSOR=s=1\n".to_vec();
+        input.extend(binary("MESSAGE", b"one"));
+        input.pop();
+        input.extend_from_slice(b"and more\n_TRANSPORT=kernel\n\n");
+        input.extend_from_slice(b"__CURSOR=s=2\nPRIORITY=4\n\n");
+        let entries = entries(&input, usize::MAX);
         assert_eq!(entries.len(), 1);
-        assert_eq!(entries[0].message, b"one\ntwo\nx\xff");
+        assert_eq!(entries[0].cursor, "s=2");
+    }
+
+    #[test]
+    fn a_length_that_no_field_has_loses_one_entry() {
+        let mut input = b"__CURSOR=s=1\nMESSAGE\n".to_vec();
+        input.extend_from_slice(&u64::MAX.to_le_bytes());
+        input.extend_from_slice(b"x\n\n__CURSOR=s=2\nPRIORITY=4\n\n");
+        let entries = entries(&input, usize::MAX);
+        assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].level, Some(4));
     }
 
     #[test]
     fn what_is_no_export_is_left_alone() {
         let mut all = Export::default();
-        assert_eq!(all.line(b"KEY=value"), None);
-        assert_eq!(all.line(b""), None);
+        assert_eq!(all.line(b"KEY=value", 9), None);
+        assert_eq!(all.line(b"", 0), None);
     }
 
     proptest::proptest! {
         #[test]
         fn arbitrary_lines_never_panic(lines: Vec<Vec<u8>>) {
             let mut all = Export::default();
-            all.line(b"__CURSOR=x");
+            all.line(b"__CURSOR=x", 10);
             for line in &lines {
-                all.line(line);
+                all.line(line, line.len());
                 Entry::from_json(line);
             }
             all.end();
+        }
+
+        #[test]
+        fn as_many_entries_come_out_as_went_in(
+            messages: Vec<Vec<u8>>, most in 30..200usize,
+        ) {
+            let mut input = Vec::new();
+            for message in &messages {
+                input.extend_from_slice(b"__CURSOR=s=1\n");
+                input.extend(binary("MESSAGE", message));
+                input.extend_from_slice(b"_TRANSPORT=journal\n\n");
+            }
+            let entries = entries(&input, most);
+            let given: Vec<&[u8]> =
+                entries.iter().map(|e| e.message.as_slice()).collect();
+            proptest::prop_assert_eq!(given.len(), messages.len());
+            for (given, message) in given.iter().zip(&messages) {
+                proptest::prop_assert!(message.starts_with(given));
+            }
         }
     }
 }

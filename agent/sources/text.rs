@@ -128,13 +128,26 @@ impl Reader {
     /// Takes the next line of input, without its newline, and gives the log
     /// line that is complete with it, if one is.
     pub fn line(&mut self, raw: &[u8]) -> Option<&Line> {
+        self.line_of(raw, raw.len())
+    }
+
+    /// The same of a line that is `length` bytes long, of which only the
+    /// beginning is here.
+    pub fn line_of(&mut self, raw: &[u8], length: usize) -> Option<&Line> {
         self.number += 1;
-        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
-        if self.holding && self.dictionary(raw) {
+        if self.holding
+            && self.dictionary(raw.strip_suffix(b"\r").unwrap_or(raw))
+        {
             return None;
         }
-        let filled = self.fill(raw);
+        let filled = self.fill(raw, length);
         self.give(filled)
+    }
+
+    /// Whether the next line of input is part of a value that says how many
+    /// bytes it has, so that not one of them may be taken away.
+    pub fn is_in_value(&self) -> bool {
+        self.export.is_in_value()
     }
 
     /// The input has ended: gives the log line that was still open. To be
@@ -183,8 +196,8 @@ impl Reader {
     }
 
     /// Makes the current line of one line of input.
-    fn fill(&mut self, raw: &[u8]) -> Filled {
-        if let Some(entry) = self.export.line(raw) {
+    fn fill(&mut self, raw: &[u8], length: usize) -> Filled {
+        if let Some(entry) = self.export.line(raw, length) {
             let filled = match entry {
                 Some(entry) => {
                     self.entry(entry);
@@ -197,6 +210,7 @@ impl Reader {
             }
             return filled;
         }
+        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
         if raw.is_empty() {
             return Filled::Nothing;
         }

@@ -30,6 +30,8 @@ pub struct Input {
     pub lines: u64,
     /// Lines of which only the beginning was looked at.
     pub cut: u64,
+    /// How long the last line is in the log, without its end.
+    pub length: usize,
     progress: Progress,
 }
 
@@ -110,6 +112,7 @@ impl Input {
             read: 0,
             lines: 0,
             cut: 0,
+            length: 0,
             progress: Progress::new(io::stderr().is_terminal()),
         }
     }
@@ -121,6 +124,7 @@ impl Input {
     /// Those of the file.
     pub fn next(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
         line.clear();
+        self.length = 0;
         if self.read == 0
             && let Some(what) = no_text(self.reader.fill_buf()?)
         {
@@ -143,6 +147,7 @@ impl Input {
             let room = LINE_MAX - line.len();
             cut |= text.len() > room;
             line.extend_from_slice(&text[..text.len().min(room)]);
+            self.length += text.len();
             let used = text.len() + usize::from(end.is_some());
             self.reader.consume(used);
             self.read += used as u64;
@@ -153,9 +158,6 @@ impl Input {
         if any {
             self.lines += 1;
             self.cut += u64::from(cut);
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
             if self.lines.is_multiple_of(LINES_A_LOOK) {
                 self.progress.show(self.read, self.size, self.lines);
             }
@@ -221,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_end_with_either_kind_of_end_or_with_the_file() {
+    fn lines_end_with_a_newline_or_with_the_file() {
         let (all, cut) = lines(b"a\r\n\nb\xff\nc");
-        assert_eq!(all, [&b"a"[..], b"", b"b\xff", b"c"]);
+        assert_eq!(all, [&b"a\r"[..], b"", b"b\xff", b"c"]);
         assert_eq!(cut, 0);
     }
 
