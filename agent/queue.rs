@@ -21,6 +21,9 @@ pub enum Message {
     Batch(Batch),
     /// Whether a source can do its work.
     Health(SourceId, Health),
+    /// An instance of a source is gone, as a log file that was removed: the
+    /// source as a whole stands in for it.
+    Gone(SourceId),
     /// A new pattern set is in force.
     Patterns(Arc<PatternSet>),
     /// A person's command; the answer goes back over the channel.

@@ -200,7 +200,7 @@ pub enum Event {
 pub type SourceId = Arc<str>;
 
 /// A source's position, as that source writes it; the ledger carries it
-/// without looking inside.
+/// without looking inside. An empty one is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub String);

@@ -270,3 +270,40 @@ fn one_event_told_in_several_lines_counts_one() {
     }
     assert!(seen >= 10, "{seen} events");
 }
+
+#[test]
+fn a_long_message_in_an_export_is_no_record_and_hides_none() {
+    let kernel = |dimm: u32| {
+        format!(
+            "__CURSOR=s=1;i={dimm}\n__REALTIME_TIMESTAMP=1700000000000000\n\
+             _TRANSPORT=kernel\nMESSAGE=EDAC MC0: 1 UE memory read error on \
+             CPU_SrcID#0_MC#0_Chan#1_DIMM#{dimm} (channel:1 slot:{dimm} \
+             page:0x1f8f8 offset:0x40 grain:32)\n\n"
+        )
+    };
+    for size in [100, 40_000, 70_000] {
+        let blank = "x".repeat(size);
+        // What journald writes with its length: an escape, or a newline.
+        let message = format!("\x1b[1m{blank}\r\n\n{}\n", kernel(7));
+        let mut log =
+            b"__CURSOR=s=1;i=9\n_TRANSPORT=journal\nMESSAGE\n".to_vec();
+        log.extend((message.len() as u64).to_le_bytes());
+        log.extend(message.as_bytes());
+        log.extend(b"\n\n");
+        log.extend(kernel(0).as_bytes());
+        log.extend(kernel(1).as_bytes());
+        let place = place();
+        let path = place.path().join("export");
+        std::fs::write(&path, log).unwrap();
+        let replay = json(&["replay", "--json", path.to_str().unwrap()]);
+        let parts: BTreeSet<&str> = replay["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| text(fault, "part"))
+            .collect();
+        let wanted = ["0", "1"]
+            .map(|n| format!("dimm/CPU_SrcID#0_MC#0_Chan#1_DIMM#{n}"));
+        assert!(parts.iter().eq(wanted.iter()), "{size}: {parts:?}");
+    }
+}

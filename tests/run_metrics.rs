@@ -233,3 +233,44 @@ fn pattern_and_source_labels_are_bounded() {
     let total = "faultline_observations_total{source=\"overflow\"} 4872";
     assert!(page.contains(total), "the rest is not counted");
 }
+
+#[test]
+fn sources_that_share_a_series_are_up_if_all_of_them_are() {
+    let metrics = Metrics::new();
+    let name = |n: u32| format!("file:/var/log/{n}");
+    let shared = |is: &str| {
+        let page = metrics.page(&Scrape::default());
+        let line = format!("faultline_source_up{{source=\"overflow\"}}{is}");
+        page.contains(&line)
+    };
+    for n in 0..200 {
+        metrics.source_up(&name(n), Some(true));
+    }
+    assert!(shared(" 1"));
+    metrics.source_up(&name(198), Some(false));
+    metrics.source_up(&name(199), Some(true));
+    assert!(shared(" 0"), "the last one is not all of them");
+    metrics.source_gone(&name(198));
+    assert!(shared(" 1"));
+    (128..200).for_each(|n| metrics.source_gone(&name(n)));
+    assert!(!shared(""));
+}
+
+#[test]
+fn a_source_that_is_gone_has_no_series() {
+    let metrics = Metrics::new();
+    metrics.source_up("file:/a", Some(false));
+    let counts = SourceCounts {
+        id: "file:/a".into(),
+        observations: 1,
+        lost: 1,
+        last_success: Timestamp(5_000_000),
+        ..SourceCounts::default()
+    };
+    let sources = vec![counts];
+    let page = metrics.page(&Scrape { sources, ..Scrape::default() });
+    assert!(page.contains("file:/a"));
+    metrics.source_gone("file:/a");
+    let page = metrics.page(&Scrape::default());
+    assert!(!page.contains("file:/a"), "{page}");
+}

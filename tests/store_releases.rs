@@ -53,6 +53,12 @@ fn goes_on(directory: &Path, store: &Store, loaded: &Loaded) {
     assert_eq!(read.faults.len(), 1);
     assert_eq!(read.faults[0].count, count);
     assert_eq!(read.positions["kmsg"].0, "42");
+    let mut pending = Pending::default();
+    pending.positions.insert("kmsg".into(), Position(String::new()));
+    store.put(pending);
+    assert!(store.flush(PATIENCE), "{:?}", store.status());
+    let read = store::read(directory).unwrap();
+    assert!(read.positions.is_empty(), "an empty one is forgotten");
 }
 
 const OLDER: &str = "

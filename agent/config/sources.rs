@@ -94,7 +94,8 @@ impl Default for Journal {
 pub struct Files {
     /// What is followed, through rotation: a list of
     /// { glob: /var/log/messages, kernel: true }, where `kernel` says that
-    /// the lines are the kernel's text behind a syslog header.
+    /// the lines are the kernel's text behind a syslog header; for the log of
+    /// mcelog or rasdaemon, `machine_checks: true` instead.
     pub paths: Vec<FilePath>,
 }
 
@@ -103,7 +104,7 @@ pub struct Files {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FilePath {
-    /// A path, with `*` and `?` in its file name.
+    /// A path, with `*` and `?` in any of its names.
     pub glob: String,
     /// Whether its lines are kernel text behind a syslog header.
     #[serde(default)]

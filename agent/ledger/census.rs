@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::fault::{Ended, Fault, FaultKey, Phase};
 use super::step::LAST_EVIDENCE;
+use super::step::SOURCES_MAX;
 use super::table::Row;
 use super::{ChangeKind, Ledger, life, tolerance};
 use crate::parts::census::{Census, Found};
@@ -140,6 +141,7 @@ impl Ledger {
         }
         let told = other.0.phase.is_raised();
         join(&mut row.fault, &other.0);
+        self.stats.dropped_values += self.table.room().fit(&mut row.fault);
         let into = row.fault.name().clone();
         self.put(row);
         if told {
@@ -301,7 +303,8 @@ fn join(fault: &mut Fault, other: &Fault) {
         fault.count = fault.count.saturating_add(other.count);
     }
     for source in &other.sources {
-        if !fault.sources.contains(source) {
+        if !fault.sources.contains(source) && fault.sources.len() < SOURCES_MAX
+        {
             fault.sources.push(source.clone());
         }
     }

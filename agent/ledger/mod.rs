@@ -70,13 +70,13 @@ pub enum Input {
     Batch(Batch),
     /// A source came up, went down, or cannot exist here.
     Health(SourceId, Health),
+    /// An instance of a source is gone.
+    Gone(SourceId),
     /// A new pattern set is in force.
     Patterns(Arc<PatternSet>),
     /// What the census knew when it was last written down: names, but not
     /// who is there.
     Census(Arc<Census>),
-    /// A person's command.
-    Operator(Command),
     /// Time has passed.
     Tick,
 }
@@ -287,12 +287,9 @@ impl Ledger {
             Input::Health(id, Health::Down(_) | Health::Absent(_)) => {
                 self.up.remove(&id);
             }
+            Input::Gone(id) => self.hand_over(&id),
             Input::Patterns(set) => self.reload(set),
             Input::Census(census) => self.take_census(census),
-            Input::Operator(command) => {
-                // Whoever wants the answer calls `clear` instead.
-                let _answer = self.obey(command);
-            }
             Input::Tick => return std::mem::take(&mut self.changes),
         }
         self.finish()

@@ -16,7 +16,7 @@ pub(super) const LAST_EVIDENCE: usize = 8;
 
 /// How many sources a fault waits for; a machine has fewer that could see
 /// the same fault.
-const SOURCES_MAX: usize = 16;
+pub(super) const SOURCES_MAX: usize = 16;
 
 /// How many history texts of one boot are remembered for each fault.
 const HISTORY_TEXTS_MAX: usize = 64;
@@ -95,6 +95,25 @@ impl Ledger {
             (Effect::Open, None) => self.take_open(id, &pattern, signal),
         }
         true
+    }
+
+    /// What an instance saw that is gone, its source as a whole watches for
+    /// from now on: it would see the next one that comes.
+    pub(super) fn hand_over(&mut self, gone: &SourceId) {
+        self.up.remove(gone);
+        self.clocks.remove(gone);
+        let Some((whole, _)) = gone.split_once(':') else { return };
+        let whole = SourceId::from(whole);
+        let saw = |row: &Row| row.fault.sources.contains(gone);
+        for key in self.table.keys(saw) {
+            let Some(row) = self.table.get_mut(&key) else { continue };
+            let sources = &mut row.fault.sources;
+            sources.retain(|source| source != gone);
+            if !sources.contains(&whole) {
+                sources.push(SourceId::clone(&whole));
+            }
+            self.table.touch(key);
+        }
     }
 
     /// The time of an observation, not before the last one of its source

@@ -240,7 +240,7 @@ impl Keeper {
                 next = queue.try_recv().ok();
             }
         }
-        self.metrics.queue_depth(taken);
+        self.metrics.queue_depth(taken - 1);
         None
     }
 
@@ -249,13 +249,16 @@ impl Keeper {
         match message {
             Message::Batch(batch) => self.take_batch(now, batch),
             Message::Health(id, health) => self.take_health(now, id, health),
+            Message::Gone(id) => self.take_gone(now, id),
             Message::Patterns(set) => self.take_patterns(now, set),
+            // Who asked was told that nobody answers, and may ask again.
+            Message::Command(_, reply) if reply.is_closed() => {}
             Message::Command(command, reply) => {
                 let answer = self.obey(now, command);
                 // First, so that the store never holds that an order was
                 // carried out without what it did.
                 self.hand_over();
-                // Who asked may have gone; it is done all the same.
+                // Who asked may have gone meanwhile; it is done.
                 let _ = reply.send(answer);
             }
             Message::Query(query, reply) => {
@@ -291,6 +294,9 @@ impl Keeper {
             // Killed before its first is written, a source would begin at
             // another place.
             self.pending.prompt |= before.is_none();
+            if position.0.is_empty() {
+                self.positions.remove(&id);
+            }
             self.pending.positions.insert(id, position.clone());
         }
         let changes = self.ledger.step(now, Input::Batch(batch));
@@ -311,6 +317,14 @@ impl Keeper {
             self.show_stale();
         }
         let changes = self.ledger.step(now, Input::Health(id, health));
+        self.tell(changes);
+    }
+
+    fn take_gone(&mut self, now: Now, id: SourceId) {
+        self.metrics.source_gone(&id);
+        self.health.remove(&id);
+        self.show_stale();
+        let changes = self.ledger.step(now, Input::Gone(id));
         self.tell(changes);
     }
 

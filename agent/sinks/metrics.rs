@@ -146,6 +146,11 @@ impl Metrics {
         self.sources.source_up(source, up);
     }
 
+    /// Forgets a source that will not be heard of again.
+    pub fn source_gone(&self, source: &str) {
+        self.sources.gone(source);
+    }
+
     /// Notes the pattern set in force.
     pub fn pattern_set(&self, loaded: usize, hash: u64) {
         self.patterns.set(loaded, hash);

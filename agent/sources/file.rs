@@ -8,10 +8,12 @@
 //! trusts the file to be the log of mcelog or rasdaemon, and no other's.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
 use nix::poll::PollFlags;
 
 use super::file_followed::{Followed, MARK_EVERY, parse, position, stored};
@@ -22,7 +24,7 @@ use super::file_watch::Watch;
 use super::stop::{Woken, wait};
 use super::{Closed, Context, End, Failure};
 use crate::clock;
-use crate::signal::{Health, SourceId};
+use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
 
 /// How often the files are looked at without being told: network filesystems
@@ -72,7 +74,7 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
     let only_globs = globs.iter().map(|(glob, _)| glob.clone()).collect();
     let mut watch = Watch::new(only_globs)
         .map_err(|error| Failure::of("failed to watch files", &error))?;
-    let mut files = Files::new(globs);
+    let mut files = Files::new(globs, zone_of(root));
     let id = SourceId::from("file");
     let mut quiet = Duration::ZERO;
     loop {
@@ -119,12 +121,20 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
 /// All that are followed.
 struct Files {
     globs: Vec<(Glob, Trust)>,
+    /// The host's.
+    zone: TimeZone,
     followed: BTreeMap<PathBuf, Followed>,
     /// Whether nothing was looked for yet.
     first: bool,
+    /// Files that were there at the first look and could not be followed
+    /// then: what they held is no news.
+    old: BTreeMap<PathBuf, (u64, u64)>,
     /// Files that were read to their end before a rotation: a glob may match
     /// their new names too.
     left: VecDeque<Mark>,
+    /// Files that are gone, and whose positions are kept: a directory may
+    /// come back with them.
+    gone: VecDeque<SourceId>,
     /// How many files match and are not followed.
     left_out: usize,
     /// Whether any file was ever followed.
@@ -134,12 +144,15 @@ struct Files {
 }
 
 impl Files {
-    fn new(globs: Vec<(Glob, Trust)>) -> Files {
+    fn new(globs: Vec<(Glob, Trust)>, zone: TimeZone) -> Files {
         Files {
             globs,
+            zone,
             followed: BTreeMap::new(),
             first: true,
+            old: BTreeMap::new(),
             left: VecDeque::new(),
+            gone: VecDeque::new(),
             left_out: 0,
             ever: false,
             began: clock::now().wall,
@@ -172,11 +185,14 @@ impl Files {
                 self.follow(path, found, context)?;
             } else {
                 left_out += 1;
+                self.note_old(path);
             }
         }
         self.tell_left_out(left_out, context)?;
         self.commit_beginnings(context)?;
-        self.first = false;
+        if std::mem::take(&mut self.first) {
+            self.let_go_of_removed(context)?;
+        }
         let mut more = false;
         let mut forgotten = Vec::new();
         for (path, followed) in &mut self.followed {
@@ -190,9 +206,57 @@ impl Files {
             }
         }
         for path in forgotten {
-            self.followed.remove(&path);
+            if let Some(followed) = self.followed.remove(&path) {
+                self.let_go(followed.id, context)?;
+            }
         }
         Ok(more)
+    }
+
+    /// Lets go of a file that is gone. Where it stood is kept for the latest
+    /// of them: names with a date in them would fill the store.
+    fn let_go(
+        &mut self,
+        id: SourceId,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        context.gone(&id)?;
+        self.gone.push_back(id);
+        if self.gone.len() > FILES_MAX
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            let forgotten = Position(String::new());
+            context.send(&oldest, Vec::new(), Some(forgotten))?;
+            context.positions.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the files that were removed while nobody read.
+    fn let_go_of_removed(
+        &mut self,
+        context: &mut Context,
+    ) -> Result<(), Closed> {
+        let is_removed = |id: &&SourceId| {
+            let path = id.strip_prefix("file:").map(Path::new);
+            path.is_some_and(|path| {
+                !self.followed.contains_key(path)
+                    && std::fs::metadata(path)
+                        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
+            })
+        };
+        let removed: Vec<SourceId> =
+            context.positions.keys().filter(is_removed).cloned().collect();
+        removed.into_iter().try_for_each(|id| self.let_go(id, context))
+    }
+
+    /// Remembers a file that is there at the first look and not followed.
+    fn note_old(&mut self, path: &Path) {
+        if self.first
+            && let Ok(meta) = std::fs::metadata(path)
+        {
+            self.old.insert(path.to_owned(), identity(&meta));
+        }
     }
 
     /// Says whether there is anything to follow: nothing seen in a log that
@@ -260,19 +324,25 @@ impl Files {
         }
         let follow = self.globs.iter().find(|(glob, _)| glob.is(path));
         let trust = follow.map(|(_, trust)| *trust).unwrap_or_default();
-        let mut followed = Followed::new(path, trust, context);
+        let mut followed =
+            Followed::new(path, trust, self.zone.clone(), context);
         let of_path = stored(context, &followed.id);
         let mark = of_path.or_else(|| {
             // Or it was read to some place under its former name.
             let stored = context.positions.values().filter_map(parse);
             let mut marks = self.left.iter().copied().chain(stored);
-            marks.find(|mark| Some((mark.dev, mark.ino)) == inode)
+            // Another file may have got its number since.
+            marks.find(|mark| {
+                Some((mark.dev, mark.ino)) == inode && mark.is_of(path)
+            })
         });
         // What was made since a file was last read is all news.
         let last = context.positions.values().filter_map(parse);
         let last = last.map(|mark| mark.written).max();
         let is_news = last.is_some_and(|last| born(there.as_ref()) > last);
-        let beginning = context.once || !self.first || is_news;
+        let is_old = inode.is_some() && self.old.get(path) == inode.as_ref();
+        let first = self.first || is_old;
+        let beginning = context.once || !first || is_news;
         let start = if beginning { Start::Beginning } else { Start::End };
         followed.begins_within =
             mark.is_none() && !beginning && there.is_some();
@@ -284,9 +354,12 @@ impl Files {
             Err(error) => {
                 let why = format!("failed to read: {error}");
                 context.tell(&followed.id, Health::Down(why))?;
+                self.note_old(path);
                 return Ok(());
             }
         }
+        self.old.remove(path);
+        self.gone.retain(|id| *id != followed.id);
         self.followed.insert(path.to_owned(), followed);
         Ok(())
     }
@@ -351,6 +424,24 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// The zone of the host below `root`: a container has its own. `TZ` goes
+/// before it, and where the host tells none, it is this process's.
+fn zone_of(root: &Path) -> TimeZone {
+    if root == Path::new("/") || std::env::var_os("TZ").is_some() {
+        return TimeZone::system();
+    }
+    let place = root.join("etc/localtime");
+    // A link of the host's is meant from the host's root.
+    let target = std::fs::read_link(&place).unwrap_or_default();
+    let place = match target.strip_prefix("/") {
+        Ok(target) => root.join(target),
+        Err(_) => place,
+    };
+    let told = std::fs::read(place).ok();
+    let zone = told.and_then(|data| TimeZone::tzif("localtime", &data).ok());
+    zone.unwrap_or_else(TimeZone::system)
 }
 
 /// When a file was made, in nanoseconds since 1970; 0 where the filesystem

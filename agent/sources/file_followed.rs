@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::file_match::{Matching, Trust};
 use super::file_tail::{Mark, Tail, Take};
 use super::{Closed, Context, Counters};
@@ -48,11 +50,12 @@ impl Followed {
     pub(super) fn new(
         path: &Path,
         trust: Trust,
+        zone: TimeZone,
         context: &Context,
     ) -> Followed {
         let id = SourceId::from(format!("file:{}", path.display()));
         let now = clock::now();
-        let matching = Matching::new(path, trust, now);
+        let matching = Matching::new(path, trust, zone, now);
         Followed {
             counters: context.counters(&id),
             tail: Tail::new(path.to_owned()),

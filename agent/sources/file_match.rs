@@ -32,6 +32,7 @@ pub struct Trust {
 pub(super) struct Matching {
     path: Vec<u8>,
     trust: Trust,
+    zone: TimeZone,
     reader: Reader,
     logged: mce_log::Reader,
     pub(super) scratch: Scratch,
@@ -47,11 +48,18 @@ pub(super) struct Matching {
 }
 
 impl Matching {
-    pub(super) fn new(path: &Path, trust: Trust, now: Now) -> Matching {
+    /// Times without a zone are those of `zone`.
+    pub(super) fn new(
+        path: &Path,
+        trust: Trust,
+        zone: TimeZone,
+        now: Now,
+    ) -> Matching {
         Matching {
             path: path.display().to_string().into_bytes(),
             trust,
-            reader: Reader::new(now.wall, TimeZone::system()),
+            reader: Reader::new(now.wall, zone.clone()),
+            zone,
             logged: mce_log::Reader::default(),
             scratch: Scratch::default(),
             blocks: Blocks::default(),
@@ -76,7 +84,7 @@ impl Matching {
     #[cold]
     fn skip(&mut self) {
         self.invalid += 1;
-        self.reader = Reader::new(self.now.wall, TimeZone::system());
+        self.reader = Reader::new(self.now.wall, self.zone.clone());
         self.logged = mce_log::Reader::default();
         self.blocks.abandon(&mut self.events);
         self.scratch = Scratch::default();
@@ -230,7 +238,8 @@ mod tests {
         for kernel in [false, true] {
             let path = Path::new("/var/log/messages");
             let trust = Trust { kernel, ..Trust::default() };
-            let mut matching = Matching::new(path, trust, clock::now());
+            let mut matching =
+                Matching::new(path, trust, TimeZone::UTC, clock::now());
             for text in ["one", BAD, "three"] {
                 let line = format!("Jan  2 15:04:05 h kernel: {text}");
                 assert!(!matching.line(line.as_bytes(), &context));

@@ -110,6 +110,13 @@ pub struct Step {
     pub missing: bool,
 }
 
+impl Mark {
+    /// Whether the file at `path` is the one that was marked.
+    pub(super) fn is_of(&self, path: &Path) -> bool {
+        Open::new(path, 0).is_ok_and(|open| open.is_marked(self))
+    }
+}
+
 impl Print {
     fn of(file: &File, len: usize) -> io::Result<Print> {
         let mut buffer = [0; PRINT_MAX];

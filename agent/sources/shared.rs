@@ -116,6 +116,11 @@ impl Stats {
         Arc::clone(by_id.entry(Arc::clone(id)).or_default())
     }
 
+    /// Forgets the counters of a source that is gone.
+    pub fn forget(&self, id: &SourceId) {
+        locked(&self.by_id).remove(id);
+    }
+
     /// All counters, in the order of their ids.
     pub fn all(&self) -> Vec<(SourceId, Arc<Counters>)> {
         let by_id = locked(&self.by_id);

@@ -161,6 +161,17 @@ impl Context {
         self.queue.send(message).map_err(|_| Closed)
     }
 
+    /// Tells that an instance is gone; where it stood is kept.
+    ///
+    /// # Errors
+    /// When the ledger has ended.
+    pub fn gone(&mut self, id: &SourceId) -> Result<(), Closed> {
+        self.health.remove(id);
+        self.stats.forget(id);
+        let message = Message::Gone(Arc::clone(id));
+        self.queue.send(message).map_err(|_| Closed)
+    }
+
     /// Tells that the source as a whole does not read, and so none of its
     /// instances: what they saw last must not pass for silence.
     ///

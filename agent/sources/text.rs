@@ -76,6 +76,10 @@ impl Line {
 /// CPUs that print out of order.
 const BACK_MAX_MICROS: u64 = 5_000_000;
 
+/// A date that is so many days further on in the year is a late line of the
+/// year before: programs' lines are seconds out of order, never a week.
+const LATE_OVER_NEW_YEAR: i32 = -358;
+
 /// Reads a log line by line; formats may be mixed. The lines it gives are
 /// valid until the next call.
 #[derive(Debug)]
@@ -362,14 +366,19 @@ impl Reader {
     }
 
     /// The year of a date that has none: the latest that isn't in the log's
-    /// future for the first one; then it only goes on, by one when the date
-    /// steps back by half a year or more (December to January).
+    /// future for the first one; then it goes on by one when the date steps
+    /// back by half a year or more (December to January), and back again for
+    /// a line of the old year that comes a little late.
     fn with_year(&mut self, date: DateTime) -> Option<Timestamp> {
         let year = match self.year {
             Some((year, before)) => {
                 let days = |d: DateTime| i32::from(d.date().day_of_year());
                 let back = days(before) - days(date);
-                if back > 180 { year.saturating_add(1) } else { year }
+                match back {
+                    181.. => year.saturating_add(1),
+                    ..=LATE_OVER_NEW_YEAR => year.saturating_sub(1),
+                    _ => year,
+                }
             }
             None => {
                 let latest =

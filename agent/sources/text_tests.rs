@@ -266,6 +266,22 @@ fn dates_without_a_year_are_of_the_past_and_pass_new_year() {
     assert_eq!(lines[2].time, at("2026-02-28T00:00:00Z"));
 }
 
+#[test]
+fn lines_out_of_order_at_new_year_are_of_two_years() {
+    let lines = read(
+        "Dec 31 23:59:59 h kernel: a\nJan  1 00:00:00 h kernel: b\n\
+         Dec 31 23:59:59 h kernel: c\nJan  1 00:00:01 h kernel: d",
+    );
+    let times = lines.iter().map(|line| line.time);
+    let wanted = [
+        at("2025-12-31T23:59:59Z"),
+        at("2026-01-01T00:00:00Z"),
+        at("2025-12-31T23:59:59Z"),
+        at("2026-01-01T00:00:01Z"),
+    ];
+    assert!(times.eq(wanted));
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_lines_never_panic(lines: Vec<Vec<u8>>) {

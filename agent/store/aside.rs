@@ -36,7 +36,7 @@ pub(super) fn set_aside(
     let Some(aside) = names.into_iter().find(|name| !name.exists()) else {
         return Err(failed("every name is taken".into()));
     };
-    fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
+    // The log first: SQLite deletes one that it finds beside no database.
     for companion in ["-wal", "-shm"] {
         let from = suffixed(path, companion);
         if from.exists() {
@@ -44,6 +44,7 @@ pub(super) fn set_aside(
                 .map_err(|e| failed(e.to_string()))?;
         }
     }
+    fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
     Ok(aside)
 }
 

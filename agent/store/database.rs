@@ -429,8 +429,13 @@ fn write_positions(
         "INSERT INTO positions(source, position) VALUES(?1, ?2)
          ON CONFLICT(source) DO UPDATE SET position = excluded.position",
     )?;
+    let mut forget =
+        connection.prepare_cached("DELETE FROM positions WHERE source = ?1")?;
     for (source, position) in &pending.positions {
-        put.execute([source.as_ref(), &position.0])?;
+        match position.0.is_empty() {
+            true => forget.execute([source.as_ref()])?,
+            false => put.execute([source.as_ref(), &position.0])?,
+        };
     }
     Ok(())
 }

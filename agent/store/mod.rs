@@ -171,7 +171,7 @@ impl Loaded {
 pub struct Pending {
     /// Changed faults; `None` is forgotten.
     pub faults: BTreeMap<FaultKey, Option<Fault>>,
-    /// Positions that moved.
+    /// Positions that moved; an empty one is forgotten.
     pub positions: BTreeMap<SourceId, Position>,
     /// New history, oldest first.
     pub history: VecDeque<HistoryEntry>,

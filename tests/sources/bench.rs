@@ -123,6 +123,15 @@ impl Bench {
         }
     }
 
+    pub fn until_gone(&self, id: &str) {
+        while !matches!(self.next(), Message::Gone(of) if &*of == id) {}
+    }
+
+    pub fn lost(&self, id: &str) -> u64 {
+        let counters = self.shared.stats.of(&SourceId::from(id));
+        counters.lost.load(Relaxed)
+    }
+
     pub fn observed(&self, id: &str) -> u64 {
         let counters = self.shared.stats.of(&SourceId::from(id));
         counters.observations.load(Relaxed)

@@ -176,17 +176,21 @@ fn bytes_that_are_no_text_and_endless_lines_are_survived() {
 fn more_files_than_are_followed_are_said() {
     let dir = tempfile::tempdir().unwrap();
     for n in 0..300 {
-        fs::write(dir.path().join(format!("{n}.log")), "").unwrap();
+        fs::write(dir.path().join(format!("{n}.log")), "old\n").unwrap();
     }
     let bench = Bench::new(following(dir.path(), "/*.log", false));
     bench.until_health("file:left-out", |health| match health {
         Health::Down(why) => why.starts_with("44 more files"),
         _ => false,
     });
-    for n in 0..100 {
+    for n in 200..300 {
         fs::remove_file(dir.path().join(format!("{n}.log"))).unwrap();
     }
     bench.until_health("file:left-out", |health| *health == Health::Up);
+    // 99.log, the last by name, was left out: what it held is no news.
+    let last = id(dir.path(), "99.log");
+    append(&dir.path().join("99.log"), "new\n");
+    bench.until_observed(&last, 1);
 }
 
 #[test]
@@ -208,4 +212,51 @@ fn a_file_made_while_nobody_read_is_read_from_its_beginning() {
     let bench = Bench::with(setup, positions, false);
     bench.until_observed(&id(root, "b.log"), 1);
     assert_eq!(bench.observed(&id(root, "old.log")), 0);
+}
+
+#[test]
+fn a_removed_file_of_a_glob_is_gone_and_goes_on_where_it_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("a.log"), "before\n");
+    append(&root.join("b.log"), "");
+    let bench = Bench::new(following(root, "/*.log", false));
+    let id = id(root, "a.log");
+    bench.until_position(&id);
+    append(&root.join("a.log"), "one\n");
+    bench.until_observed(&id, 1);
+    fs::copy(root.join("a.log"), root.join("away")).unwrap();
+    fs::remove_file(root.join("a.log")).unwrap();
+    bench.until_gone(&id);
+    append(&root.join("away"), "two\n");
+    fs::rename(root.join("away"), root.join("a.log")).unwrap();
+    bench.until_observed(&id, 1);
+    let positions = bench.stop();
+    fs::remove_file(root.join("a.log")).unwrap();
+    let setup = following(root, "/*.log", false);
+    let bench = Bench::with(setup, positions, false);
+    bench.until_gone(&id);
+}
+
+#[test]
+fn another_file_with_the_number_of_a_removed_one_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("a.log"), "");
+    let setup = following(root, "/*.log", false);
+    let bench = Bench::new(setup.clone());
+    let a = id(root, "a.log");
+    bench.until_position(&a);
+    append(&root.join("a.log"), "of a\n");
+    bench.until_observed(&a, 1);
+    let positions = bench.stop();
+    // The same inode, other text, as the filesystem gives it to a new file.
+    fs::write(root.join("a.log"), "of b, which is longer\n").unwrap();
+    fs::rename(root.join("a.log"), root.join("b.log")).unwrap();
+    let bench = Bench::with(setup, positions, false);
+    let b = id(root, "b.log");
+    bench.until_gone(&a);
+    append(&root.join("b.log"), "more\n");
+    bench.until_health(&b, |health| *health == Health::Up);
+    assert_eq!(bench.lost(&b), 0);
 }

@@ -198,6 +198,9 @@ fn gather(receiver: &Receiver<Message>) -> (Gathered, bool) {
             Message::Health(id, health) => {
                 gathered.health.insert(id, health);
             }
+            Message::Gone(id) => {
+                gathered.health.remove(&id);
+            }
             Message::Batch(batch) => {
                 for event in batch.events {
                     gathered.take(&batch.id, batch.source, event);

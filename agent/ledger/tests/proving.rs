@@ -4,7 +4,7 @@ use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
 use crate::ledger::{ChangeKind, Input, Ledger};
 use crate::patterns::set::{Pattern, Proof};
-use crate::signal::{Effect, Truth};
+use crate::signal::{Effect, Event, Truth};
 
 fn with(clear: Vec<Proof>) -> Pattern {
     Pattern { clear, ..pattern("bad") }
@@ -25,6 +25,27 @@ fn quiet_clears_and_puts_on_probation() {
     w.pass("7d");
     assert!(!w.fault("bad", "disk/sda").on_probation());
     assert_eq!(w.told(), ["off-probation bad disk/sda"]);
+}
+
+#[test]
+fn what_a_removed_file_told_is_proven_by_the_other_files() {
+    let mut w = World::new(vec![pattern("bad")]);
+    for file in ["file", "file:/a", "file:/b"] {
+        w.health(file, true);
+    }
+    let signal = w.signal("bad", "disk/sda");
+    w.events_of("file:/a", vec![Event::Match(signal)]);
+    w.health("file:/a", false);
+    w.pass("2h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Active));
+    w.input(Input::Gone("file:/a".into()));
+    assert_eq!(w.fault("bad", "disk/sda").sources, ["file".into()]);
+    w.health("file", false);
+    w.pass("2h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Active));
+    w.health("file", true);
+    w.pass("1h");
+    assert_eq!(w.phase("bad", "disk/sda"), Some(Phase::Cleared));
 }
 
 #[test]

@@ -150,7 +150,11 @@ fn not_allowed(allowed: &'static str) -> Answer {
 fn told(answer: Option<Value>) -> Answer {
     match answer {
         Some(value) => send_json(200, &value),
-        None => error(503, "the ledger did not answer within 2 s"),
+        None => error(
+            503,
+            "the ledger did not answer within 2 s; nothing was cleared, \
+             unless the history says so",
+        ),
     }
 }
 

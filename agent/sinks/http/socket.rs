@@ -6,13 +6,19 @@
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{
     DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt,
 };
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, socket,
+};
 
 use crate::sinks::apart::Apart;
 
@@ -39,10 +45,18 @@ pub enum Access {
 pub struct Gate {
     root: PathBuf,
     own: u32,
-    group: Option<Group>,
-    /// The users as they were last read.
-    users: Arc<Mutex<String>>,
+    /// The group's name.
+    group: String,
+    /// Users and groups as they were last read.
+    names: Arc<Mutex<Names>>,
     reading: Apart,
+}
+
+/// The files of users and groups.
+#[derive(Debug)]
+struct Names {
+    users: String,
+    groups: String,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +105,7 @@ pub fn bind(
     make_way(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     let gate = Gate::new(group, root);
-    match &gate.group {
+    match gate.group() {
         Some(group) => {
             // Without CAP_CHOWN the socket stays with our own group, which
             // lets fewer in, not more.
@@ -151,30 +165,50 @@ fn make_way(path: &Path) -> Result<(), Error> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Ok(_) => Err(Error::Taken { path: path.to_owned() }),
-        Err(_) => fs::remove_file(path).map_err(failed),
+    match knock(path) {
+        Ok(()) | Err(Errno::EAGAIN | Errno::EINPROGRESS) => {
+            Err(Error::Taken { path: path.to_owned() })
+        }
+        // Nobody listens.
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(failed),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(error) => Err(failed(error.into())),
     }
+}
+
+/// Connects, without waiting for one that is too busy or stopped.
+fn knock(path: &Path) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 impl Gate {
     fn new(group: &str, root: &Path) -> Gate {
-        let groups = read(&root.join("etc/group"));
-        let group = groups.lines().find_map(|line| {
+        let own = nix::unistd::geteuid().as_raw();
+        let names = Arc::new(Mutex::new(Names::read(root)));
+        let reading = Apart::default();
+        let (root, group) = (root.to_owned(), group.to_owned());
+        Gate { root, own, group, names, reading }
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The group, if the host has it.
+    fn group(&self) -> Option<Group> {
+        self.names().groups.lines().find_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next()?;
             let gid: u32 = fields.nth(1)?.parse().ok()?;
-            if name != group {
+            if name != self.group {
                 return None;
             }
             let members = fields.next().unwrap_or_default().split(',');
             let members = members.map(|m| m.trim().to_owned()).collect();
             Some(Group { gid, members })
-        });
-        let own = nix::unistd::geteuid().as_raw();
-        let users = Arc::new(Mutex::new(read(&root.join("etc/passwd"))));
-        let reading = Apart::default();
-        Gate { root: root.to_owned(), own, group, users, reading }
+        })
     }
 
     /// What the peer of this connection may do.
@@ -184,26 +218,28 @@ impl Gate {
     ) -> Access {
         match stream.peer_cred() {
             Ok(peer) => {
-                self.read_users().await;
+                self.read_names().await;
                 self.judge(peer.uid(), peer.gid())
             }
             Err(e) => Access::Refused(format!("somebody unknown ({e})")),
         }
     }
 
-    /// Reads the users anew: some may have come since the start. Where the
-    /// disk does not answer, those of before have to do.
-    async fn read_users(&self) {
-        let path = self.root.join("etc/passwd");
-        let now = self.reading.ask(USERS_PATIENCE, move || read(&path)).await;
-        if let Some(users) = now.filter(|users| !users.is_empty()) {
-            *self.users.lock().unwrap_or_else(PoisonError::into_inner) = users;
+    /// Reads users and groups anew: somebody may have come or gone since the
+    /// start. Where the disk does not answer, those of before have to do.
+    async fn read_names(&self) {
+        let root = self.root.clone();
+        let read = move || Names::read(&root);
+        let now = self.reading.ask(USERS_PATIENCE, read).await;
+        let is_whole = |n: &Names| !n.users.is_empty() && !n.groups.is_empty();
+        if let Some(names) = now.filter(is_whole) {
+            *self.names() = names;
         }
     }
 
     fn judge(&self, uid: u32, gid: u32) -> Access {
         let name = self.name_of(uid);
-        let in_group = self.group.as_ref().is_some_and(|group| {
+        let in_group = self.group().is_some_and(|group| {
             group.gid == gid
                 || name.as_ref().is_some_and(|n| group.members.contains(n))
         });
@@ -217,12 +253,19 @@ impl Gate {
 
     /// The user's name in the host's own file.
     fn name_of(&self, uid: u32) -> Option<String> {
-        let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names();
         let uid = uid.to_string();
-        let mut lines = users.lines();
+        let mut lines = names.users.lines();
         let line = lines.find(|l| l.split(':').nth(2) == Some(&uid))?;
         let name = line.split(':').next()?;
         Some(crate::escape::escape(name.as_bytes()).into_owned())
+    }
+}
+
+impl Names {
+    fn read(root: &Path) -> Names {
+        let users = read(&root.join("etc/passwd"));
+        Names { users, groups: read(&root.join("etc/group")) }
     }
 }
 
@@ -261,6 +304,29 @@ mod tests {
         assert_eq!(gate.judge(9, 9), Access::Refused("uid 9".into()));
         let gate = Gate { own: 0, ..Gate::new("none", root.path()) };
         assert_eq!(gate.judge(1001, 1001), Access::Refused("ann".into()));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_group_or_joins_it_needs_no_restart() {
+        let root = tempfile::tempdir().unwrap();
+        let etc = root.path().join("etc");
+        fs::create_dir(&etc).unwrap();
+        let own = nix::unistd::geteuid();
+        fs::write(etc.join("passwd"), format!("ann:x:{own}:1::/:/bin/sh\n"))
+            .unwrap();
+        let other = own.as_raw() + 1;
+        let gate = Gate { own: other, ..Gate::new("sre", root.path()) };
+        let (stream, _peer) = tokio::net::UnixStream::pair().unwrap();
+        for (members, is_in) in [("bob", false), ("ann,bob", true), ("", false)]
+        {
+            let group = format!("sre:x:4242:{members}\n");
+            fs::write(etc.join("group"), group).unwrap();
+            gate.admit(&stream).await;
+            let access = gate.judge(other + 1, 1);
+            assert_eq!(access, Access::Refused(format!("uid {}", other + 1)));
+            let ann = gate.group().unwrap().members.contains(&"ann".into());
+            assert_eq!(ann, is_in);
+        }
     }
 
     #[tokio::test]

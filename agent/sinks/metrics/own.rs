@@ -100,7 +100,8 @@ impl OwnMetrics {
             ),
             queue_depth: maker.gauge(
                 "faultline_queue_depth",
-                "Messages that waited when the ledger last looked.",
+                "Messages that waited behind the one that woke the ledger \
+                 last; it looks at 32 at a time, and 64 have room.",
             ),
             ledger: maker.counters(
                 "faultline_ledger_events_total",

@@ -41,6 +41,9 @@ pub(super) struct SourceMetrics {
     unexplained: IntCounter,
     /// Sources that can't exist here: no series, no alarm.
     absent: Mutex<BTreeSet<String>>,
+    /// Those of no series of their own, and whether they read: together they
+    /// do if all of them do.
+    crowd: Mutex<BTreeMap<String, bool>>,
 }
 
 impl SourceMetrics {
@@ -90,6 +93,7 @@ impl SourceMetrics {
                  takes.",
             ),
             absent: Mutex::default(),
+            crowd: Mutex::default(),
         }
     }
 
@@ -98,15 +102,54 @@ impl SourceMetrics {
         match up {
             Some(up) => {
                 locked(&self.absent).remove(source);
-                let source = self.bounded_source(source);
-                let gauge = self.up.with_label_values(&[source]);
-                gauge.set(i64::from(up));
+                let label = self.bounded_source(source);
+                if label == OVERFLOW {
+                    locked(&self.crowd).insert(source.to_owned(), up);
+                    self.show_crowd();
+                } else {
+                    let gauge = self.up.with_label_values(&[label]);
+                    gauge.set(i64::from(up));
+                }
             }
             // Absent from the first, it never had a series.
             None => {
                 locked(&self.absent).insert(source.to_owned());
                 let _ = self.up.remove_label_values(&[source]);
+                self.leave_crowd(source);
             }
+        }
+    }
+
+    fn show_crowd(&self) {
+        let crowd = locked(&self.crowd);
+        if crowd.is_empty() {
+            let _ = self.up.remove_label_values(&[OVERFLOW]);
+            return;
+        }
+        let all = crowd.values().all(|up| *up);
+        self.up.with_label_values(&[OVERFLOW]).set(i64::from(all));
+    }
+
+    fn leave_crowd(&self, source: &str) {
+        let was_in = locked(&self.crowd).remove(source).is_some();
+        if was_in {
+            self.show_crowd();
+        }
+    }
+
+    /// Forgets a source that will not be heard of again: its series would
+    /// alarm, and grow without end where files have dates in their names.
+    pub(super) fn gone(&self, source: &str) {
+        locked(&self.absent).remove(source);
+        let label = &[source];
+        // What has no series has none to lose.
+        let _ = self.up.remove_label_values(label);
+        self.leave_crowd(source);
+        let _ = self.last_success.remove_label_values(label);
+        for counters in
+            [&self.observations, &self.lost, &self.invalid, &self.restarts]
+        {
+            let _ = counters.remove_label_values(label);
         }
     }
 
