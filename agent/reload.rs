@@ -165,7 +165,9 @@ impl PatternFiles {
                 name: path.display().to_string(),
                 errors: errors.get(path).cloned().unwrap_or_default(),
                 stands_in: errors.contains_key(path)
-                    && self.good.contains_key(path),
+                    && self.good.keys().any(|good| {
+                        good == path || good.parent() == Some(path)
+                    }),
             })
             .collect();
         Ok(Loaded { set: Arc::new(set), files })

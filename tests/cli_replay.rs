@@ -307,3 +307,18 @@ fn a_long_message_in_an_export_is_no_record_and_hides_none() {
         assert!(parts.iter().eq(wanted.iter()), "{size}: {parts:?}");
     }
 }
+
+#[test]
+fn holes_in_a_log_hide_no_line() {
+    let place = place();
+    let path = place.path().join("messages");
+    let line = "Mar  2 07:30:00 host kernel: EDAC MC0: 1 UE memory read error \
+                on DIMM_A1 (channel:1 slot:0 page:0x1f8f8 offset:0x40 grain:32)";
+    std::fs::write(&path, format!("\0\0\0{line}\n")).unwrap();
+    let replay = json(&["replay", "--json", path.to_str().unwrap()]);
+    let found = faults(&replay);
+    assert!(
+        found.contains("memory-uncorrected dimm/DIMM_A1 active"),
+        "{found:?}"
+    );
+}

@@ -13,7 +13,7 @@ use crate::view::FaultView;
 /// Options of `status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// Also what is tolerated, explained, cleared or withdrawn
+    /// Also what is tolerated, settling, explained or cleared
     #[arg(long)]
     pub all: bool,
     /// Kernel lines that look like trouble and that no pattern knows
@@ -178,7 +178,7 @@ fn footer(
     out: &mut Screen,
 ) -> std::io::Result<()> {
     let mut counts: Vec<(String, usize)> = Vec::new();
-    for word in ["settling", "tolerated", "explained", "cleared", "withdrawn"] {
+    for word in ["settling", "tolerated", "explained", "cleared"] {
         let count = faults.iter().filter(|f| f.state == word).count();
         if count > 0 {
             counts.push((format!("{count} {word}"), count));

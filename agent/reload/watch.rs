@@ -63,22 +63,30 @@ impl Watch {
         self.waker.clone()
     }
 
-    /// Watches each directory that exists and is not watched yet.
-    fn cover(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
+    /// Watches each directory that exists and is not watched yet, and of one
+    /// that does not, the directory that it would come in. Whether one is
+    /// watched that was not: it may have changed before.
+    fn cover(&mut self) -> bool {
+        let Some(watcher) = &mut self.watcher else { return false };
         let inode = |dir: &Path| {
             let meta = std::fs::metadata(dir).ok().filter(|m| m.is_dir());
             meta.map(|meta| (meta.ino(), meta.created().ok()))
         };
+        let of = |dir: &PathBuf| match (inode(dir), dir.parent()) {
+            (None, Some(parent)) => parent.to_owned(),
+            _ => dir.clone(),
+        };
+        let wanted: Vec<PathBuf> = self.dirs.iter().map(of).collect();
         self.watched.retain(|(dir, known)| {
-            let stays = inode(dir) == Some(*known);
+            let stays = wanted.contains(dir) && inode(dir) == Some(*known);
             if !stays {
                 // It is gone, and perhaps its watch with it.
                 let _ = watcher.unwatch(dir);
             }
             stays
         });
-        for dir in &self.dirs {
+        let mut new = false;
+        for dir in &wanted {
             if self.watched.iter().any(|(known, _)| known == dir) {
                 continue;
             }
@@ -86,13 +94,17 @@ impl Watch {
                 && watcher.watch(dir, RecursiveMode::NonRecursive).is_ok()
             {
                 self.watched.push((dir.clone(), inode));
+                new = true;
             }
         }
+        new
     }
 
     /// Waits until something may have changed, or it is time to look.
     pub fn wait(&mut self) {
-        self.cover();
+        if self.cover() {
+            return;
+        }
         // Without an event, also where there is no watcher, it is looked now
         // and then; the waker keeps the channel open.
         if self.events.recv_timeout(LOOK_EVERY).is_ok() {
@@ -146,6 +158,25 @@ mod tests {
         while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
         std::fs::write(dir.path().join("a.yaml"), "a").unwrap();
         assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
+    }
+
+    #[test]
+    fn a_directory_that_comes_later_is_seen_at_once() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("patterns");
+        let mut watch = Watch::new(vec![dir.clone()]);
+        let since = clock::boot();
+        for _ in 0..2 {
+            std::fs::create_dir(&dir).unwrap();
+            watch.wait();
+            watch.wait(); // it is watched itself now
+            std::fs::write(dir.join("a.yaml"), "a").unwrap();
+            watch.wait();
+            std::fs::remove_dir_all(&dir).unwrap();
+            watch.wait();
+            watch.wait(); // what it would come in is watched
+        }
+        assert!(clock::boot().since(since) < LOOK_EVERY);
     }
 
     #[test]

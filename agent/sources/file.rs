@@ -315,6 +315,11 @@ impl Files {
         if there.is_none() && found.files.contains(path) {
             return Ok(()); // a directory, a device
         }
+        // Whose it is, its text will tell.
+        let is_empty = there.as_ref().is_some_and(|meta| meta.len() == 0);
+        if is_empty && !self.first && !self.is_named(path) {
+            return Ok(());
+        }
         let inode = there.as_ref().map(identity);
         // A followed file that was renamed to a name we follow too: it is
         // being read already.
@@ -336,6 +341,10 @@ impl Files {
                 Some((mark.dev, mark.ino)) == inode && mark.is_of(path)
             })
         });
+        let mark = match mark {
+            None if !self.first => self.copied(path),
+            known => known,
+        };
         // What was made since a file was last read is all news.
         let last = context.positions.values().filter_map(parse);
         let last = last.map(|mark| mark.written).max();
@@ -362,6 +371,20 @@ impl Files {
         self.gone.retain(|id| *id != followed.id);
         self.followed.insert(path.to_owned(), followed);
         Ok(())
+    }
+
+    /// Whether the path itself is written in the configuration.
+    fn is_named(&self, path: &Path) -> bool {
+        let mut named = self.globs.iter().filter(|(glob, _)| glob.is_literal());
+        named.any(|(glob, _)| glob.path() == path)
+    }
+
+    /// Where a file begins that is the copy of one that is followed, made
+    /// before that is truncated: what was taken there is not taken again.
+    fn copied(&self, path: &Path) -> Option<Mark> {
+        let mark_of = |f: &Followed| f.tail.mark();
+        let of_copy = |mark: &Mark| mark.offset > 0 && mark.is_of(path);
+        self.followed.values().filter_map(mark_of).find(of_copy)
     }
 
     /// Has it committed where reading begins before a line is read: an agent

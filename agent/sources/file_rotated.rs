@@ -39,13 +39,18 @@ pub(super) fn rotated(
     let mut found = Rotated::default();
     let mut since = mark.written;
     let siblings = siblings(path, ours);
-    let marked = siblings.iter().find_map(|(time, path)| {
-        let mut open = Open::new(path, 0).ok()?;
-        open.is_marked(mark).then(|| {
-            open.read = mark.offset;
-            (*time, open)
+    let find = |is: &dyn Fn(i64, &Open) -> bool| {
+        siblings.iter().find_map(|(time, path)| {
+            let mut open = Open::new(path, 0).ok()?;
+            (is(*time, &open) && open.is_marked(mark)).then(|| {
+                open.read = mark.offset;
+                (*time, open)
+            })
         })
-    });
+    };
+    // A copy is as old as what was copied, or younger.
+    let marked = find(&|_, open| open.ino == mark.ino)
+        .or_else(|| find(&|time, _| time >= mark.written));
     let is_there = marked.is_some();
     if let Some((time, open)) = marked {
         since = time;

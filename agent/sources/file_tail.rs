@@ -158,8 +158,12 @@ impl Open {
     /// Whether it is the marked file: renamed, or copied before the original
     /// was truncated.
     pub(super) fn is_marked(&self, mark: &Mark) -> bool {
-        (self.ino == mark.ino || mark.fingerprint.is_whole())
-            && self.continues(mark)
+        // Where all that was taken is in the print, it is the same text.
+        let taken = 1..=mark.fingerprint.len as u64;
+        let is_same = mark.fingerprint.is_whole()
+            || taken.contains(&mark.offset)
+            || self.ino == mark.ino;
+        is_same && self.continues(mark)
     }
 }
 

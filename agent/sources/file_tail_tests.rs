@@ -332,3 +332,17 @@ fn a_copy_made_before_a_truncation_is_read_to_its_end() {
     assert_eq!(log.begin(mark), 0);
     assert_eq!(log.read(), ["two", "three"]);
 }
+
+#[test]
+fn a_copy_of_a_short_log_is_read_to_its_end_too() {
+    let mut log = Log::new();
+    log.append("messages", "zero\n");
+    log.read();
+    let mark = log.tail.mark();
+    log.append("messages", "one\n");
+    fs::copy(&log.path, log.dir.path().join("messages.1")).unwrap();
+    File::options().write(true).open(&log.path).unwrap().set_len(0).unwrap();
+    log.append("messages", "two\n");
+    assert_eq!(log.begin(mark), 0);
+    assert_eq!(log.read(), ["one", "two"]);
+}

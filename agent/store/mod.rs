@@ -40,9 +40,9 @@ pub const HISTORY_ROWS: u64 = 10_000;
 /// How many changes are loaded at start and kept in memory.
 pub const HISTORY_RECENT: usize = 256;
 
-/// How many changes wait for a disk that doesn't write; more are dropped,
-/// oldest first, and counted.
-pub const HISTORY_PENDING: usize = 1000;
+/// How many changes wait to be written: a full table of faults may open and
+/// end at once. More are dropped, oldest first, and counted.
+pub const HISTORY_PENDING: usize = 2300;
 
 /// How many changed faults wait for a disk that doesn't write. Those that
 /// hold are fewer (`ledger::FAULTS_MAX`): the rest are forgotten ones.

@@ -239,6 +239,27 @@ fn a_removed_file_of_a_glob_is_gone_and_goes_on_where_it_was_left() {
 }
 
 #[test]
+fn a_copy_that_the_glob_has_too_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("messages");
+    append(&log, "before\n");
+    let bench = Bench::new(following(root, "/messages*", false));
+    let of_log = id(root, "messages");
+    bench.until_position(&of_log);
+    append(&log, "one\ntwo\n");
+    bench.until_observed(&of_log, 2);
+    let copy = root.join("messages.1");
+    fs::copy(&log, &copy).unwrap();
+    fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    append(&log, "three\n");
+    bench.until_observed(&of_log, 3);
+    let of_copy = id(root, "messages.1");
+    append(&copy, "late\n");
+    bench.until_observed(&of_copy, 1);
+}
+
+#[test]
 fn another_file_with_the_number_of_a_removed_one_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();

@@ -14,6 +14,9 @@ pub struct Pasted {
 impl Pasted {
     /// The log's next line as it was before it was handed on.
     pub fn clean(&mut self, line: &mut Vec<u8>) {
+        // What a crash, or a log truncated under its writer, leaves.
+        let holes = line.iter().take_while(|byte| **byte == 0).count();
+        line.drain(..holes);
         if self.before.is_none() && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len());
         }
