@@ -310,7 +310,9 @@ impl Config {
                 format!("expect: {what:?} is not counted; use one of {known}");
             return Err(("expect", message));
         }
-        if self.sources.kmsg.enabled && self.sources.journal.kernel {
+        let in_file = self.sources.file.paths.iter().any(|path| path.kernel);
+        let twice = self.sources.journal.kernel || in_file;
+        if self.sources.kmsg.enabled && twice {
             return Err((
                 "kernel",
                 "kernel: the kernel's text is read from kmsg already; every \

@@ -25,13 +25,14 @@ fn keys_that_are_set_win_and_the_others_keep_their_defaults() {
     let text = "mode: enforce\nlisten: none\nsources:\n  \
                 kmsg: { accept_userspace: true }\n  \
                 file:\n    paths:\n      \
-                - { glob: /var/log/messages, kernel: true }\n";
+                - { glob: /var/log/mcelog, machine_checks: true }\n";
     let config = Config::parse(text, "c").unwrap();
     assert_eq!(config.mode, Mode::Enforce);
     assert_eq!(config.listen, Listen(None));
     assert!(config.sources.kmsg.accept_userspace);
     assert!(config.sources.kmsg.enabled);
-    assert!(config.sources.file.paths[0].kernel);
+    assert!(config.sources.file.paths[0].machine_checks);
+    assert!(!config.sources.file.paths[0].kernel);
     assert_eq!(config.state_dir, Config::default().state_dir);
 }
 
@@ -76,6 +77,10 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("mode: [report\n", "config.yaml:"),
         ("mode: report\nmode: observe\n", "config.yaml:2:1"),
         ("sources: { journal: { kernel: true } }\n", "count twice"),
+        (
+            "sources: { file: { paths: [{ glob: /a, kernel: true }] } }\n",
+            "count twice",
+        ),
         ("- a\n", "config.yaml:1:1"),
         ("sources: { file: { paths: [{ glob: '' }] } }\n", "is no path"),
     ] {

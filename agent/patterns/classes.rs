@@ -141,6 +141,32 @@ pub fn is_anchored(hir: &Hir) -> bool {
     hir.properties().look_set_prefix().contains(Look::Start)
 }
 
+/// Whether what is anchored begins, in some alternative, with so much text of
+/// nearly any kind that the anchor says nothing.
+pub fn is_void_behind_start(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Capture(c) => is_void_behind_start(&c.sub),
+        HirKind::Repetition(r) => {
+            let long = r.max.is_none_or(|max| max > PREFIX_MAX);
+            (long && width(&r.sub) >= PRINTABLE) || is_void_behind_start(&r.sub)
+        }
+        HirKind::Alternation(all) => all.iter().any(is_void_behind_start),
+        HirKind::Concat(all) => {
+            let can_be_empty =
+                |hir: &&Hir| hir.properties().minimum_len() == Some(0);
+            let first = all.iter().take_while(can_be_empty).count();
+            all.iter().take(first + 1).any(is_void_behind_start)
+        }
+        _ => false,
+    }
+}
+
+/// The printable bytes of ASCII.
+const PRINTABLE: usize = 95;
+
+/// A prefix of any text that is no longer says at least where the words are.
+const PREFIX_MAX: u32 = 64;
+
 /// Whether a capture repeats "any byte", or without end nearly any (`\S+`):
 /// what a user chose could fill it.
 pub fn captures_anything(hir: &Hir) -> bool {
@@ -252,6 +278,14 @@ mod tests {
         let hir = |e: &str| parse(e).unwrap();
         assert!(is_anchored(&hir("^a|^b")));
         assert!(!is_anchored(&hir("^a|b")));
+        for void in
+            ["^.*a", "^[ -~]*a", "^(?:x|.*)a", "^.{0,900}a", "^x? ?(?:.+)a"]
+        {
+            assert!(is_void_behind_start(&hir(void)), "{void}");
+        }
+        for good in ["^a.*b", r"^\w{1,32}: a", "^[ -~]{0,32}: a", "^a|^b.*"] {
+            assert!(!is_void_behind_start(&hir(good)), "{good}");
+        }
         assert!(captures_anything(&hir("^a (?<x>.*)")));
         assert!(captures_anything(&hir("^a (?<x>b.{1,9})")));
         assert!(!captures_anything(&hir("^a .* (?<x>[a-z]{1,9})")));

@@ -241,6 +241,14 @@ fn expression(
                  have been chosen by a user",
             );
     }
+    if kernel && classes::is_void_behind_start(&hir) {
+        findings
+            .error(at.place, "any text may stand behind the ^".into())
+            .help(
+                "begin with what the kernel prints first; text that a user \
+                 chose could stand there otherwise",
+            );
+    }
     if kernel && classes::captures_anything(&hir) {
         findings.error(at.place, "a capture takes any text".into()).help(
             "use a bounded class such as [\\w.-]{1,32}: names in kernel \

@@ -167,14 +167,15 @@ mod tests {
         let mut watch = Watch::new(vec![dir.clone()]);
         let since = clock::boot();
         for _ in 0..2 {
+            while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
             std::fs::create_dir(&dir).unwrap();
-            watch.wait();
+            assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
             watch.wait(); // it is watched itself now
+            while watch.events.recv_timeout(DEBOUNCE).is_ok() {}
             std::fs::write(dir.join("a.yaml"), "a").unwrap();
-            watch.wait();
+            assert!(watch.events.recv_timeout(LOOK_EVERY).is_ok());
             std::fs::remove_dir_all(&dir).unwrap();
-            watch.wait();
-            watch.wait(); // what it would come in is watched
+            watch.wait(); // and now what it would come in
         }
         assert!(clock::boot().since(since) < LOOK_EVERY);
     }
