@@ -283,10 +283,9 @@ impl Config {
                 "node: a name of at most 253 printable characters".into(),
             ));
         }
-        if let Some(path) =
-            self.sources.file.paths.iter().find(|p| p.glob.is_empty())
-        {
-            let message = format!("glob: {:?} is no path", path.glob);
+        let mut globs = self.sources.file.paths.iter().map(|path| &path.glob);
+        if let Some(glob) = globs.find(|glob| !glob.starts_with('/')) {
+            let message = format!("glob: {glob:?} must be an absolute path");
             return Err(("glob", message));
         }
         for (key, name) in [

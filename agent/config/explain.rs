@@ -22,7 +22,10 @@ pub(super) fn explain(
             ("unknown word", variant, expected)
         }
         other => {
-            let message = other.to_string();
+            let mut message = other.to_string();
+            if line_at(text, place.0).trim_end().ends_with(':') {
+                message.push_str("; nothing stands below it");
+            }
             return wrong(file, text, place, message);
         }
     };
@@ -40,14 +43,19 @@ fn wrong(
     (line, column): (u64, u64),
     message: String,
 ) -> Error {
-    let index = usize::try_from(line).unwrap_or(1) - 1;
-    let shown = text.lines().nth(index).unwrap_or_default();
-    let shown: String = without_secret(shown).chars().take(200).collect();
+    let shown = without_secret(line_at(text, line));
+    let shown: String = shown.chars().take(200).collect();
     let shown = crate::escape::escape(shown.as_bytes()).into_owned();
     Error::Wrong {
         place: format!("{file}:{line}:{column}"),
         message: format!("{message}\n  | {shown}"),
     }
+}
+
+/// A line of the text, counted from 1.
+fn line_at(text: &str, line: u64) -> &str {
+    let index = usize::try_from(line).unwrap_or(1) - 1;
+    text.lines().nth(index).unwrap_or_default()
 }
 
 /// The line up to a password that stands where none belongs: what is said

@@ -82,7 +82,9 @@ fn what_cannot_be_is_refused_with_its_place() {
             "count twice",
         ),
         ("- a\n", "config.yaml:1:1"),
-        ("sources: { file: { paths: [{ glob: '' }] } }\n", "is no path"),
+        ("sources: { file: { paths: [{ glob: '' }] } }\n", "absolute path"),
+        ("sources: { file: { paths: [{ glob: log/a }] } }\n", "absolute path"),
+        ("node: a\nsources:\n# kmsg:\n", "nothing stands below it\n  | sou"),
     ] {
         let message = error(text);
         assert!(message.contains(expected), "{text:?}: {message}");

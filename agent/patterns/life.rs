@@ -47,7 +47,21 @@ pub(super) fn tolerate(
             .error(raw.place, format!("cannot read `{}`", raw.value))
             .help(TOLERANCES);
     }
-    parsed.map(|(tolerance, _)| tolerance)
+    let (tolerance, _) = parsed?;
+    if !can_be_spent(tolerance) {
+        findings
+            .error(raw.place, "this can never be spent".into())
+            .help("so many, so far apart, take longer than the time");
+    }
+    Some(tolerance)
+}
+
+/// Whether one more than is tolerated can fall within the window, each at
+/// the least time from the one before.
+fn can_be_spent(tolerance: Tolerance) -> bool {
+    let apart = tolerance.once_per.unwrap_or_default();
+    let count = u32::try_from(tolerance.count).unwrap_or(u32::MAX);
+    apart.saturating_mul(count) < tolerance.window
 }
 
 /// The forms that a tolerance can be written in.
