@@ -118,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(": Killing ", "sigbus", After(&["MCE", "Memory failure"])),
     rule(" not killed", "sigbus", After(&["MCE", "Memory failure"])),
     // fs/ext4/super.c; also ext2 and ext3 by the ext4 driver
-    rule(" comm ", "ext4-comm", After(&["EXT"])),
+    rule(" comm ", "ext4-comm", After(&["EXT", "LDISKFS"])),
     rule("last mounted on ", "path", Anywhere),
     rule("(path: ", "btrfs-path", After(&["BTRFS"])),
     // fs/btrfs/volumes.c: the label, and since 5.6 the program that scanned

@@ -180,7 +180,11 @@ pub(super) fn bracket(header: &mut Header<'_>) -> bool {
     // One blank follows, and the caller where the kernel tells it.
     let rest = &rest[end + 1..];
     header.text = rest.strip_prefix(b" ").unwrap_or(rest);
-    caller(header);
+    if !caller(header)
+        && let Some((cpu, text)) = real_time(header.text)
+    {
+        (header.caller, header.text) = (cpu, text);
+    }
     true
 }
 
@@ -190,6 +194,14 @@ fn caller(header: &mut Header<'_>) -> bool {
     let Some((caller, text)) = after_caller(header.text) else { return false };
     (header.caller, header.text) = (caller, text);
     true
+}
+
+/// `003: `: the CPU, as kernels 5.0 to 5.10 with the real-time patches put it
+/// behind the time.
+fn real_time(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (cpu, text) = text.split_at_checked(3)?;
+    let number = cpu.iter().all(u8::is_ascii_digit);
+    Some((cpu, text.strip_prefix(b": ").filter(|_| number)?))
 }
 
 fn after_caller(text: &[u8]) -> Option<(&[u8], &[u8])> {

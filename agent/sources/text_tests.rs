@@ -56,6 +56,7 @@ fn every_transport_of_kernel_text_is_stripped() {
         ("[   12.345678][   T10] ", mono, None),
         ("[   12.345678][    C2] ", mono, None),
         ("[   T10] ", Time::None, None),
+        ("[   12.345678] 003: ", mono, None),
         ("[   12.345678][   C3] ", mono, None),
         ("[   12.345678 <    0.000003>] ", mono, None),
         ("[Fri Jan  2 15:04:05 2026] ", wall, None),
