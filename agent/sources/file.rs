@@ -195,7 +195,17 @@ impl Files {
         }
         let mut more = false;
         let mut forgotten = Vec::new();
+        let reads = self.followed.values().filter_map(|f| f.tail.reads());
+        let reads: Vec<(u64, u64)> = reads.collect();
         for (path, followed) in &mut self.followed {
+            if followed.tail.reads().is_none()
+                && is_known(path, &reads, &self.left)
+            {
+                // A rotation gave it the name: it is followed anew, from
+                // where it was read to.
+                forgotten.push(path.clone());
+                continue;
+            }
             let missing = followed.step(context, &mut more)?;
             if let Some(mark) = followed.tail.left() {
                 self.left.truncate(FILES_MAX);
@@ -331,16 +341,16 @@ impl Files {
         let trust = follow.map(|(_, trust)| *trust).unwrap_or_default();
         let mut followed =
             Followed::new(path, trust, self.zone.clone(), context);
+        // It may have been read to some place under another name; another
+        // file may have got its number since.
+        let is_it = |mark: &Mark| {
+            Some((mark.dev, mark.ino)) == inode && mark.is_of(path)
+        };
         let of_path = stored(context, &followed.id);
-        let mark = of_path.or_else(|| {
-            // Or it was read to some place under its former name.
-            let stored = context.positions.values().filter_map(parse);
-            let mut marks = self.left.iter().copied().chain(stored);
-            // Another file may have got its number since.
-            marks.find(|mark| {
-                Some((mark.dev, mark.ino)) == inode && mark.is_of(path)
-            })
-        });
+        let read_to = context.positions.values().filter_map(parse);
+        let read_to = read_to.chain(self.left.iter().copied());
+        let read_to = read_to.filter(is_it).max_by_key(|mark| mark.offset);
+        let mark = read_to.or(of_path);
         let mark = match mark {
             None if !self.first => self.copied(path),
             known => known,
@@ -473,4 +483,13 @@ fn born(meta: Option<&std::fs::Metadata>) -> i64 {
     let born = meta.and_then(|meta| meta.created().ok());
     let since = born.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0)
+}
+
+/// Whether the file at `path` is being read, or was left, under another name.
+fn is_known(path: &Path, reads: &[(u64, u64)], left: &VecDeque<Mark>) -> bool {
+    let Ok(meta) = std::fs::metadata(path) else { return false };
+    let inode = identity(&meta);
+    let was_left =
+        |mark: &Mark| (mark.dev, mark.ino) == inode && mark.is_of(path);
+    reads.contains(&inode) || left.iter().any(was_left)
 }

@@ -30,7 +30,8 @@ pub(super) struct Rotated {
     pub missed: u64,
 }
 
-/// Finds the marked file beside `path`, and what was written after it.
+/// Finds the marked file beside `path`, and what was written after it; what
+/// has a tail of its own (`ours`) is read by that.
 pub(super) fn rotated(
     path: &Path,
     mark: &Mark,
@@ -38,13 +39,13 @@ pub(super) fn rotated(
 ) -> Rotated {
     let mut found = Rotated::default();
     let mut since = mark.written;
-    let siblings = siblings(path, ours);
+    let siblings = siblings(path);
     let find = |is: &dyn Fn(i64, &Open) -> bool| {
         siblings.iter().find_map(|(time, path)| {
             let mut open = Open::new(path, 0).ok()?;
             (is(*time, &open) && open.is_marked(mark)).then(|| {
                 open.read = mark.offset;
-                (*time, open)
+                (*time, path, open)
             })
         })
     };
@@ -52,13 +53,17 @@ pub(super) fn rotated(
     let marked = find(&|_, open| open.ino == mark.ino)
         .or_else(|| find(&|time, _| time >= mark.written));
     let is_there = marked.is_some();
-    if let Some((time, open)) = marked {
+    if let Some((time, path, open)) = marked {
         since = time;
-        found.files.push_back(open);
+        if !ours(path) {
+            found.files.push_back(open);
+        }
     }
     // An older release's mark does not tell what came after it.
     let newer = |time: i64| since > 0 && time > since;
-    for (_, path) in siblings.iter().filter(|(time, _)| newer(*time)) {
+    let rest =
+        siblings.iter().filter(|(time, path)| newer(*time) && !ours(path));
+    for (_, path) in rest {
         match Open::new(path, 0) {
             Ok(open) if !is_compressed(path) => found.files.push_back(open),
             _ => found.missed += 1,
@@ -78,7 +83,7 @@ fn is_compressed(path: &Path) -> bool {
 
 /// The other files of the directory whose names begin alike, each with when
 /// it was last written, the oldest first.
-fn siblings(path: &Path, ours: &dyn Fn(&Path) -> bool) -> Vec<(i64, PathBuf)> {
+fn siblings(path: &Path) -> Vec<(i64, PathBuf)> {
     let name = path.file_name().unwrap_or_default();
     let entries = path.parent().and_then(|dir| dir.read_dir().ok());
     let entries = entries.into_iter().flatten().flatten().take(ENTRIES_MAX);
@@ -88,7 +93,6 @@ fn siblings(path: &Path, ours: &dyn Fn(&Path) -> bool) -> Vec<(i64, PathBuf)> {
             other != name && other.as_bytes().starts_with(name.as_bytes())
         })
         .map(|entry| entry.path())
-        .filter(|path| !ours(path))
         .filter_map(|path| {
             let meta = path.metadata().ok().filter(|meta| meta.is_file())?;
             Some((written(&meta), path))

@@ -79,6 +79,13 @@ impl Bench {
         assert_eq!(self.observed(id), count, "{id}");
     }
 
+    /// Takes messages until `is` holds.
+    pub fn until(&self, is: impl Fn() -> bool) {
+        while !is() {
+            self.next();
+        }
+    }
+
     pub fn until_position(&self, id: &str) -> Position {
         loop {
             if let Message::Batch(batch) = self.next()

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use faultline::signal::Health;
 use faultline::sources::Setup;
@@ -58,6 +59,55 @@ fn a_rotation_loses_and_repeats_nothing_though_the_glob_has_both_names() {
     append(&root.join("messages"), "four\n");
     bench.until_observed(&old, 4);
     assert_eq!(bench.observed(&id(root, "messages.1")), 0);
+}
+
+/// What logrotate does: each file gets the next number.
+fn rotate(root: &Path) {
+    let name = |n: usize| match n {
+        0 => root.join("messages"),
+        n => root.join(format!("messages.{n}")),
+    };
+    for n in (0..4).rev() {
+        if name(n).exists() {
+            fs::rename(name(n), name(n + 1)).unwrap();
+        }
+    }
+    append(&name(0), "");
+}
+
+/// How many lines were taken from the log under all its names.
+fn of_all_names(bench: &Bench, root: &Path) -> u64 {
+    let names = ["", ".1", ".2", ".3", ".4"];
+    let ids = names.map(|end| id(root, &format!("messages{end}")));
+    ids.iter().map(|id| bench.observed(id)).sum()
+}
+
+#[test]
+fn numbers_that_move_on_at_each_rotation_repeat_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    append(&root.join("messages"), "before\n");
+    let setup = following(root, "/messages*", false);
+    let bench = Bench::new(setup.clone());
+    bench.until_position(&id(root, "messages"));
+    for round in 1..=4 {
+        append(&root.join("messages"), &format!("line of round {round}\n"));
+        bench.until(|| of_all_names(&bench, root) >= round);
+        rotate(root);
+        // Long enough for every file to be looked at under its new name.
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(of_all_names(&bench, root), round, "round {round}");
+    }
+    // The same while nobody reads.
+    let positions = bench.stop();
+    append(&root.join("messages"), "line of round 5\n");
+    rotate(root);
+    append(&root.join("messages"), "line of round 6\n");
+    let bench = Bench::with(setup, positions, false);
+    bench.until(|| of_all_names(&bench, root) >= 2);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(of_all_names(&bench, root), 2);
+    assert_eq!(bench.lost(&id(root, "messages")), 0);
 }
 
 #[test]
