@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::fault::{Fault, FaultKey, Phase};
 use crate::hash::fnv1a;
 use crate::parts::part::Presence;
-use crate::patterns::set::{Quarantine, Stage};
+use crate::patterns::set::{Quarantine, Severity, Stage};
 use crate::time::Timestamp;
 
 /// The longest message of a condition; Kubernetes allows 32 KiB, but every
@@ -63,29 +63,48 @@ pub struct Desired {
 
 /// What these faults make of the node. Faults in stage `observe` appear
 /// nowhere; those in `report`, and what a drill opened, quarantine nothing.
+/// One that is explained is no condition, and keeps its quarantine where the
+/// faults that are raised ask for less.
 pub fn desired<'a>(faults: impl Iterator<Item = &'a Fault>) -> Desired {
     let mut raised = Vec::new();
     let mut cleared = Vec::new();
+    let mut explained = Vec::new();
     for fault in faults.filter(|fault| fault.stage >= Stage::Report) {
         match fault.phase {
             Phase::Active | Phase::Recovering => raised.push(fault),
             Phase::Cleared => cleared.push(fault),
+            // What was raised, or would have been at once.
+            Phase::Explained
+                if fault.opened.is_some()
+                    || fault.severity == Severity::Fatal =>
+            {
+                explained.push(fault);
+            }
             _ => {}
         }
     }
-    raised.sort_by(|a, b| {
+    let worst_first = |a: &&Fault, b: &&Fault| {
         let badness = |f: &Fault| (f.severity, f.quarantine);
         badness(b)
             .cmp(&badness(a))
             .then_with(|| (a.opened, &a.key).cmp(&(b.opened, &b.key)))
-    });
+    };
+    raised.sort_by(worst_first);
     cleared.sort_by(|a, b| (b.ended, &b.key).cmp(&(a.ended, &a.key)));
-    let quarantining: Vec<&Fault> = raised
-        .iter()
-        .copied()
-        .filter(|f| f.stage == Stage::Enforce && !f.injected && f.is_own())
-        .filter(|f| f.quarantine > Quarantine::None)
-        .collect();
+    let asks = |f: &&Fault| {
+        f.stage == Stage::Enforce
+            && !f.injected
+            && f.is_own()
+            && f.quarantine > Quarantine::None
+    };
+    let mut quarantining: Vec<&Fault> =
+        raised.iter().copied().filter(asks).collect();
+    // To know why is no reason to let work onto the node: what a weaker fault
+    // explains asks on.
+    let strongest = quarantining.iter().map(|f| f.quarantine).max();
+    explained.retain(|f| asks(f) && Some(f.quarantine) > strongest);
+    quarantining.append(&mut explained);
+    quarantining.sort_by(worst_first);
     Desired {
         conditions: conditions(&raised, &cleared),
         quarantine: quarantining

@@ -2,7 +2,9 @@
 //!
 //! A symptom waits `settle` for its cause, for as long as a cause that settles
 //! itself or begins to hold, and when raised still folds into a cause that
-//! opens within a minute of it, or within `settle` where that is longer. A
+//! opens within a minute of it, or within `settle` where that is longer. What
+//! appears nowhere (stage `observe`) and what a drill opened explain nothing
+//! but their like: they would take marks off the node and give none. A
 //! cause may itself be explained; no fault ever explains one that (through
 //! others) explains it, so
 //! chains end at a raised fault. When that ends, the whole chain ends with it; when
@@ -13,9 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Ledger;
-use super::fault::{FaultKey, Phase};
+use super::fault::{Fault, FaultKey, Phase};
 use super::table::Row;
-use crate::patterns::set::PatternSet;
+use crate::patterns::set::{PatternSet, Stage};
 
 /// How long after its own opening a raised symptom folds into a cause.
 const CAUSE_WITHIN: Duration = Duration::from_secs(60);
@@ -57,6 +59,7 @@ impl Ledger {
         parents
             .chain(causes)
             .filter(|row| holds(row) && row.fault.key != *key)
+            .filter(|row| shows(&row.fault, fault))
             .filter(|row| !self.is_explained_by(&row.fault.key, key))
             .min_by_key(|row| !row.fault.phase.is_raised())
             .map(|row| row.fault.key.clone())
@@ -148,13 +151,23 @@ impl Ledger {
 
     /// Whether by the patterns in force `cause` explains `symptom`.
     fn may_explain(&self, cause: &FaultKey, symptom: &FaultKey) -> bool {
+        let (by, of) = (self.get(cause), self.get(symptom));
+        let shown = by.zip(of).is_some_and(|(by, of)| shows(by, of));
         // A parent of siblings has their pattern.
-        cause.pattern == symptom.pattern
-            || self
-                .set
-                .get(&cause.pattern)
-                .is_some_and(|p| p.suppresses.contains(&symptom.pattern))
+        let is_parent = cause.pattern == symptom.pattern;
+        shown
+            && (is_parent
+                || self
+                    .set
+                    .get(&cause.pattern)
+                    .is_some_and(|p| p.suppresses.contains(&symptom.pattern)))
     }
+}
+
+/// Whether people see `cause` wherever they would see `symptom`.
+fn shows(cause: &Fault, symptom: &Fault) -> bool {
+    cause.stage >= symptom.stage.min(Stage::Report)
+        && (symptom.injected || !cause.injected)
 }
 
 /// Whether a fault holds, be it explained itself.

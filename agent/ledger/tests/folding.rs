@@ -1,8 +1,9 @@
 //! Symptoms and causes.
 
+use crate::ledger::desired::desired;
 use crate::ledger::fault::{Ended, Phase};
 use crate::ledger::testing::*;
-use crate::patterns::set::{Pattern, Proof};
+use crate::patterns::set::{Pattern, Proof, Quarantine, Severity, Stage};
 use crate::signal::Truth;
 
 /// `cause` explains `symptom`, which waits 5 s.
@@ -320,4 +321,81 @@ fn settling_and_explained_faults_survive_a_restart() {
     assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Explained));
     w.pass("3s");
     assert_eq!(w.phase("symptom", "disk/sdb"), Some(Phase::Active));
+}
+
+/// A fatal symptom that taints, and a cause that does not.
+fn weaker_cause() -> Vec<Pattern> {
+    let [mut cause, mut symptom] = <[Pattern; 2]>::try_from(pair()).unwrap();
+    cause.severity = Severity::Warning;
+    symptom.severity = Severity::Fatal;
+    symptom.settle = time("0s");
+    symptom.quarantine = Quarantine::Taint;
+    vec![cause, symptom]
+}
+
+#[test]
+fn to_know_the_cause_takes_no_quarantine_off() {
+    for cause_first in [false, true] {
+        let mut w = World::new(weaker_cause());
+        let names = ["symptom", "cause"];
+        let order = if cause_first { [1, 0] } else { [0, 1] };
+        for i in order {
+            w.see(names[i], "disk/sda");
+            w.pass("10s");
+        }
+        assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Explained));
+        let node = desired(w.ledger.faults());
+        assert_eq!(node.quarantine, Quarantine::Taint, "{cause_first}");
+        assert_eq!(node.because, [key("symptom", "disk/sda")]);
+        // It ends with its cause.
+        w.prove("cause", "disk/sda", 0);
+        w.pass("1s");
+        let node = desired(w.ledger.faults());
+        assert_eq!(node.quarantine, Quarantine::None, "{cause_first}");
+    }
+}
+
+#[test]
+fn a_stronger_cause_asks_alone() {
+    let mut patterns = weaker_cause();
+    patterns[0].quarantine = Quarantine::Taint;
+    let mut w = World::new(patterns);
+    w.see("symptom", "disk/sda");
+    w.see("cause", "disk/sda");
+    w.pass("10s");
+    let node = desired(w.ledger.faults());
+    assert_eq!(node.because, [key("cause", "disk/sda")]);
+}
+
+#[test]
+fn what_nobody_sees_explains_nothing_that_people_see() {
+    let mut patterns = pair();
+    patterns[0].stage = Stage::Observe;
+    let mut w = World::new(patterns.clone());
+    w.see("cause", "disk/sda");
+    w.see("symptom", "disk/sda");
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Active));
+    // Once it is in force, it does, and no longer when it is taken back.
+    patterns[0].stage = Stage::Report;
+    w.reload(patterns.clone());
+    w.see("cause", "disk/sdb");
+    w.see("symptom", "disk/sdb");
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sdb"), Some(Phase::Explained));
+    patterns[0].stage = Stage::Observe;
+    w.reload(patterns);
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sdb"), Some(Phase::Active));
+}
+
+#[test]
+fn a_drill_explains_no_fault_that_is_real() {
+    let mut w = World::new(pair());
+    w.see_with("cause", "disk/sda", |s| s.injected = true);
+    w.see("symptom", "disk/sda");
+    w.see_with("symptom", "disk/sda1", |s| s.injected = true);
+    w.pass("10s");
+    assert_eq!(w.phase("symptom", "disk/sda"), Some(Phase::Active));
+    assert_eq!(w.phase("symptom", "disk/sda1"), Some(Phase::Explained));
 }
