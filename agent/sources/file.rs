@@ -132,6 +132,9 @@ struct Files {
     /// Files that were read to their end before a rotation: a glob may match
     /// their new names too.
     left: VecDeque<Mark>,
+    /// Where files stood that were truncated: a copy may have been made
+    /// before, under a name that a glob matches too.
+    truncated: VecDeque<(PathBuf, Mark)>,
     /// Files that are gone, and whose positions are kept: a directory may
     /// come back with them.
     gone: VecDeque<SourceId>,
@@ -152,6 +155,7 @@ impl Files {
             first: true,
             old: BTreeMap::new(),
             left: VecDeque::new(),
+            truncated: VecDeque::new(),
             gone: VecDeque::new(),
             left_out: 0,
             ever: false,
@@ -194,22 +198,26 @@ impl Files {
             self.let_go_of_removed(context)?;
         }
         let mut more = false;
-        let mut forgotten = Vec::new();
-        let reads = self.followed.values().filter_map(|f| f.tail.reads());
-        let reads: Vec<(u64, u64)> = reads.collect();
+        // To these a rotation gave another name, or a copy: they are followed
+        // anew, from where they were read to.
+        let renamed = self.followed.iter().filter(|(path, followed)| {
+            followed.tail.reads().is_none() && self.is_known(path)
+        });
+        let mut forgotten: Vec<PathBuf> =
+            renamed.map(|(path, _)| path.clone()).collect();
+        let renamed = forgotten.len();
         for (path, followed) in &mut self.followed {
-            if followed.tail.reads().is_none()
-                && is_known(path, &reads, &self.left)
-            {
-                // A rotation gave it the name: it is followed anew, from
-                // where it was read to.
-                forgotten.push(path.clone());
+            if forgotten[..renamed].contains(path) {
                 continue;
             }
             let missing = followed.step(context, &mut more)?;
             if let Some(mark) = followed.tail.left() {
                 self.left.truncate(FILES_MAX);
                 self.left.push_front(mark);
+            }
+            if let Some(mark) = followed.tail.truncated() {
+                self.truncated.truncate(FILES_MAX);
+                self.truncated.push_front((path.clone(), mark));
             }
             if missing && !literal.contains(path) {
                 forgotten.push(path.clone());
@@ -350,11 +358,8 @@ impl Files {
         let read_to = context.positions.values().filter_map(parse);
         let read_to = read_to.chain(self.left.iter().copied());
         let read_to = read_to.filter(is_it).max_by_key(|mark| mark.offset);
-        let mark = read_to.or(of_path);
-        let mark = match mark {
-            None if !self.first => self.copied(path),
-            known => known,
-        };
+        let copied = || self.copied(path).filter(|_| !self.first);
+        let mark = read_to.or_else(copied).or(of_path);
         // What was made since a file was last read is all news.
         let last = context.positions.values().filter_map(parse);
         let last = last.map(|mark| mark.written).max();
@@ -392,9 +397,26 @@ impl Files {
     /// Where a file begins that is the copy of one that is followed, made
     /// before that is truncated: what was taken there is not taken again.
     fn copied(&self, path: &Path) -> Option<Mark> {
-        let mark_of = |f: &Followed| f.tail.mark();
-        let of_copy = |mark: &Mark| mark.offset > 0 && mark.is_of(path);
-        self.followed.values().filter_map(mark_of).find(of_copy)
+        let others = self.followed.iter().filter(|(of, _)| *of != path);
+        let mut copies = others.filter_map(|(_, f)| f.tail.copied_to(path));
+        let of_copy = |(of, mark): &&(PathBuf, Mark)| {
+            of != path && mark.offset > 0 && mark.is_of(path)
+        };
+        let cut = || self.truncated.iter().find(of_copy).map(|(_, mark)| *mark);
+        copies.next().or_else(cut)
+    }
+
+    /// Whether the file at `path` is being read, or was left, under another
+    /// name, or is a copy of one that is.
+    fn is_known(&self, path: &Path) -> bool {
+        let Ok(meta) = std::fs::metadata(path) else { return false };
+        let inode = identity(&meta);
+        let mut reads = self.followed.values().map(|f| f.tail.reads());
+        let was_left =
+            |mark: &Mark| (mark.dev, mark.ino) == inode && mark.is_of(path);
+        reads.any(|read| read == Some(inode))
+            || self.left.iter().any(was_left)
+            || self.copied(path).is_some()
     }
 
     /// Has it committed where reading begins before a line is read: an agent
@@ -483,13 +505,4 @@ fn born(meta: Option<&std::fs::Metadata>) -> i64 {
     let born = meta.and_then(|meta| meta.created().ok());
     let since = born.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
     since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0)
-}
-
-/// Whether the file at `path` is being read, or was left, under another name.
-fn is_known(path: &Path, reads: &[(u64, u64)], left: &VecDeque<Mark>) -> bool {
-    let Ok(meta) = std::fs::metadata(path) else { return false };
-    let inode = identity(&meta);
-    let was_left =
-        |mark: &Mark| (mark.dev, mark.ino) == inode && mark.is_of(path);
-    reads.contains(&inode) || left.iter().any(was_left)
 }

@@ -78,6 +78,8 @@ pub struct Tail {
     /// Where the file before was left, before the half line.
     before: Option<Mark>,
     left: Option<Mark>,
+    /// Where it stood in text that was cut off since.
+    truncated: Option<Mark>,
     /// Files that were rotated while nobody read, the oldest first.
     waiting: VecDeque<Open>,
 }
@@ -167,6 +169,25 @@ impl Open {
     }
 }
 
+/// Where reading stands in a file, before the line that is not whole yet.
+fn place(open: &Open, lines: &Lines) -> Option<Mark> {
+    Some(Mark {
+        dev: open.dev,
+        ino: open.ino,
+        offset: open.read.saturating_sub(lines.pending()),
+        fingerprint: open.print,
+        written: open.file.metadata().map_or(0, |meta| written(&meta)),
+    })
+}
+
+/// The last of what a file says before `end`.
+fn before(file: &File, end: u64) -> io::Result<Vec<u8>> {
+    let len = end.min(PRINT_MAX as u64);
+    let mut text = vec![0; len as usize];
+    file.read_exact_at(&mut text, end - len)?;
+    Ok(text)
+}
+
 /// When a file was last written, in nanoseconds since 1970.
 pub(super) fn written(meta: &Metadata) -> i64 {
     meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
@@ -187,6 +208,7 @@ impl Tail {
             carried: None,
             before: None,
             left: None,
+            truncated: None,
             waiting: VecDeque::new(),
         }
     }
@@ -265,6 +287,7 @@ impl Tail {
         };
         let meta = open.file.metadata()?;
         if meta.len() < open.read || !open.print.fits(&open.file) {
+            self.truncated = place(open, &self.lines);
             open.read = 0;
             open.print = Print::of(&open.file, PRINT_MAX)?;
             self.carry();
@@ -319,15 +342,31 @@ impl Tail {
         self.left.take()
     }
 
-    fn place(&self) -> Option<Mark> {
+    /// Where it stood when its file was truncated, if that was since the
+    /// last call: a copy was made before.
+    pub fn truncated(&mut self) -> Option<Mark> {
+        self.truncated.take()
+    }
+
+    /// Where it stands, if the file at `path` is a copy of its own: it begins
+    /// as that does, and says the same up to there.
+    pub fn copied_to(&self, path: &Path) -> Option<Mark> {
         let open = self.open.as_ref()?;
-        Some(Mark {
-            dev: open.dev,
-            ino: open.ino,
-            offset: open.read.saturating_sub(self.lines.pending()),
-            fingerprint: open.print,
-            written: open.file.metadata().map_or(0, |meta| written(&meta)),
-        })
+        let mark = self.place().filter(|mark| mark.offset > 0)?;
+        let copy = Open::new(path, 0).ok()?;
+        let is_cut =
+            open.file.metadata().is_ok_and(|meta| meta.len() < mark.offset);
+        let is_same = || {
+            let own = before(&open.file, mark.offset).ok()?;
+            let others = before(&copy.file, mark.offset).ok()?;
+            (own == others).then_some(())
+        };
+        let is_copy = copy.is_marked(&mark) && (is_cut || is_same().is_some());
+        is_copy.then_some(mark)
+    }
+
+    fn place(&self) -> Option<Mark> {
+        place(self.open.as_ref()?, &self.lines)
     }
 
     /// The file ends here; a partial line waits for what comes next.

@@ -111,6 +111,31 @@ fn numbers_that_move_on_at_each_rotation_repeat_nothing() {
 }
 
 #[test]
+fn copies_with_numbers_that_move_on_repeat_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("messages");
+    append(&log, "before\n");
+    let bench = Bench::new(following(root, "/messages*", false));
+    bench.until_position(&id(root, "messages"));
+    for round in 1..=4 {
+        append(&log, &format!("line of round {round}\n"));
+        bench.until(|| of_all_names(&bench, root) >= round);
+        for n in (1..4).rev() {
+            let name = |n: usize| root.join(format!("messages.{n}"));
+            if name(n).exists() {
+                fs::rename(name(n), name(n + 1)).unwrap();
+            }
+        }
+        fs::copy(&log, root.join("messages.1")).unwrap();
+        let file = fs::File::options().write(true).open(&log).unwrap();
+        file.set_len(0).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(of_all_names(&bench, root), round, "round {round}");
+    }
+}
+
+#[test]
 fn a_restart_goes_on_behind_the_committed_position() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
