@@ -161,7 +161,8 @@ pub fn is_void_behind_start(hir: &Hir) -> bool {
     }
 }
 
-/// The printable bytes of ASCII.
+/// The printable bytes of ASCII: a class as wide is no bound unless it is
+/// repeated so many times at most.
 const PRINTABLE: usize = 95;
 
 /// A prefix of any text that is no longer says at least where the words are.
@@ -175,7 +176,7 @@ pub fn captures_anything(hir: &Hir) -> bool {
             HirKind::Capture(c) => walk(&c.sub, true),
             HirKind::Repetition(r) => {
                 let wide = match r.max {
-                    None => width(&r.sub) > NEARLY_ANY,
+                    None => width(&r.sub) >= PRINTABLE,
                     Some(max) => max > 1 && width(&r.sub) > ANY,
                 };
                 (inside && wide) || walk(&r.sub, inside)
@@ -232,10 +233,6 @@ fn may_be_number(hir: &Hir) -> bool {
 /// alone.
 const ANY: usize = 253;
 
-/// A class of more bytes leaves out only what separates words, as `\S` and
-/// `[^\s/:]` do: no bound unless it is repeated so many times at most.
-const NEARLY_ANY: usize = 200;
-
 /// How many of the 256 bytes a class takes.
 fn width(hir: &Hir) -> usize {
     match hir.kind() {
@@ -244,6 +241,10 @@ fn width(hir: &Hir) -> usize {
             ranges.map(|r| usize::from(r.end() - r.start()) + 1).sum()
         }
         HirKind::Capture(c) => width(&c.sub),
+        // Written another way, it is as wide.
+        HirKind::Literal(text) if text.0.len() == 1 => 1,
+        HirKind::Repetition(r) => width(&r.sub),
+        HirKind::Alternation(all) => all.iter().map(width).sum(),
         _ => 0,
     }
 }
@@ -278,9 +279,17 @@ mod tests {
         let hir = |e: &str| parse(e).unwrap();
         assert!(is_anchored(&hir("^a|^b")));
         assert!(!is_anchored(&hir("^a|b")));
-        for void in
-            ["^.*a", "^[ -~]*a", "^(?:x|.*)a", "^.{0,900}a", "^x? ?(?:.+)a"]
-        {
+        for void in [
+            "^.*a",
+            "^[ -~]*a",
+            "^(?:x|.*)a",
+            "^.{0,900}a",
+            "^x? ?(?:.+)a",
+            r"^(?:.|\t)*ab",
+            "^(?:[^a]|a)*ab",
+            "^(?:.{1,3}){0,300}a",
+            r"^(?:\w+|\W+)*a",
+        ] {
             assert!(is_void_behind_start(&hir(void)), "{void}");
         }
         for good in ["^a.*b", r"^\w{1,32}: a", "^[ -~]{0,32}: a", "^a|^b.*"] {
@@ -290,6 +299,10 @@ mod tests {
         assert!(captures_anything(&hir("^a (?<x>b.{1,9})")));
         assert!(!captures_anything(&hir("^a .* (?<x>[a-z]{1,9})")));
         assert!(captures_anything(&hir(r"^a (?<x>\S+)")));
+        assert!(captures_anything(&hir(r"^a (?<x>[ -~]*)")));
+        assert!(captures_anything(&hir(r"^a (?<x>(?:.|x)*)")));
+        assert!(captures_anything(&hir(r"^a (?<x>(?:\w+|\W+)*)")));
+        assert!(!captures_anything(&hir(r"^a (?<x>[ -~]{1,100})")));
         assert!(captures_anything(&hir(r"^a (?<x>x[^\s:]{2,})")));
         assert!(!captures_anything(&hir(r"^a (?<x>\S{1,40}) \S+")));
         assert!(!captures_anything(&hir(r"^(?<x>[^\s/:]{1,15})")));
