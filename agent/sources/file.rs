@@ -409,8 +409,8 @@ impl Files {
     /// Whether the file at `path` is being read, or was left, under another
     /// name, or is a copy of one that is.
     fn is_known(&self, path: &Path) -> bool {
-        let Ok(meta) = std::fs::metadata(path) else { return false };
-        let inode = identity(&meta);
+        let meta = std::fs::metadata(path).ok().filter(|m| m.len() > 0);
+        let Some(inode) = meta.as_ref().map(identity) else { return false };
         let mut reads = self.followed.values().map(|f| f.tail.reads());
         let was_left =
             |mark: &Mark| (mark.dev, mark.ino) == inode && mark.is_of(path);

@@ -286,11 +286,23 @@ impl Tail {
             return Ok(step);
         };
         let meta = open.file.metadata()?;
+        let is_there =
+            there.as_ref().map(identity) == Some((open.dev, open.ino));
+        let mut is_new = open.read == 0 && open.print.len == 0;
         if meta.len() < open.read || !open.print.fits(&open.file) {
             self.truncated = place(open, &self.lines);
             open.read = 0;
             open.print = Print::of(&open.file, PRINT_MAX)?;
+            is_new = true;
             self.carry();
+        }
+        if is_new && is_there && meta.len() > 0 {
+            // Opened anew: whose it is, its text tells. It may have become a
+            // copy of another that is followed.
+            self.before = self.mark();
+            self.open = None;
+            step.more = true;
+            return Ok(step);
         }
         step.more = self.read(take, &mut step.cut)?;
         let gone = match &there {
