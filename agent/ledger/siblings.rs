@@ -298,6 +298,7 @@ fn filed(pattern: &Pattern, key: FaultKey, child: &Fault) -> Fault {
         proof: None,
         explained_by: None,
         explained_on: None,
+        sights: Vec::new(),
         filed_as: None,
         about: None,
         children: Vec::new(),

@@ -51,6 +51,7 @@ impl Ledger {
         let causes = names
             .flat_map(|name| self.table.of(name))
             .filter(|row| self.may_be_of(key, &row.fault.key))
+            .filter(|row| shows(&row.fault, fault))
             .filter(|row| {
                 row.fault.opened.is_some_and(|t| waits || t <= limit)
             });
@@ -59,7 +60,6 @@ impl Ledger {
         parents
             .chain(causes)
             .filter(|row| holds(row) && row.fault.key != *key)
-            .filter(|row| shows(&row.fault, fault))
             .filter(|row| !self.is_explained_by(&row.fault.key, key))
             .min_by_key(|row| !row.fault.phase.is_raised())
             .map(|row| row.fault.key.clone())
@@ -151,16 +151,16 @@ impl Ledger {
 
     /// Whether by the patterns in force `cause` explains `symptom`.
     fn may_explain(&self, cause: &FaultKey, symptom: &FaultKey) -> bool {
+        // A parent of siblings has their pattern, and is made of them.
+        if cause.pattern == symptom.pattern {
+            return true;
+        }
         let (by, of) = (self.get(cause), self.get(symptom));
-        let shown = by.zip(of).is_some_and(|(by, of)| shows(by, of));
-        // A parent of siblings has their pattern.
-        let is_parent = cause.pattern == symptom.pattern;
-        shown
-            && (is_parent
-                || self
-                    .set
-                    .get(&cause.pattern)
-                    .is_some_and(|p| p.suppresses.contains(&symptom.pattern)))
+        by.zip(of).is_some_and(|(by, of)| shows(by, of))
+            && self
+                .set
+                .get(&cause.pattern)
+                .is_some_and(|p| p.suppresses.contains(&symptom.pattern))
     }
 }
 

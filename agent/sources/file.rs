@@ -224,7 +224,8 @@ impl Files {
             }
         }
         for path in forgotten {
-            if let Some(followed) = self.followed.remove(&path) {
+            if let Some(mut followed) = self.followed.remove(&path) {
+                followed.flush(context, true)?;
                 self.let_go(followed.id, context)?;
             }
         }
@@ -345,6 +346,12 @@ impl Files {
         if self.followed.values().any(read) {
             return Ok(());
         }
+        // A copy that is still being made is no news either: once it is whole,
+        // it can be told.
+        let is_copied = |f: &Followed| f.tail.is_being_copied_to(path);
+        if !self.first && self.followed.values().any(is_copied) {
+            return Ok(());
+        }
         let follow = self.globs.iter().find(|(glob, _)| glob.is(path));
         let trust = follow.map(|(_, trust)| *trust).unwrap_or_default();
         let mut followed =
@@ -357,7 +364,8 @@ impl Files {
         let of_path = stored(context, &followed.id);
         let read_to = context.positions.values().filter_map(parse);
         let read_to = read_to.chain(self.left.iter().copied());
-        let read_to = read_to.filter(is_it).max_by_key(|mark| mark.offset);
+        let read_to = read_to.filter(|mark| mark.offset > 0 && is_it(mark));
+        let read_to = read_to.max_by_key(|mark| mark.offset);
         let copied = || self.copied(path).filter(|_| !self.first);
         let mark = read_to.or_else(copied).or(of_path);
         // What was made since a file was last read is all news.

@@ -99,6 +99,7 @@ impl Matching {
     }
 
     fn take(&mut self, raw: &[u8], context: &Context) {
+        self.reader.follow_at(self.now.wall);
         if !self.trust.kernel {
             let stated = self.reader.time_of(raw);
             let told = self.trust.machine_checks;

@@ -377,6 +377,28 @@ impl Tail {
         is_copy.then_some(mark)
     }
 
+    /// Whether the file at `path` is so far a piece of its own.
+    pub fn is_being_copied_to(&self, path: &Path) -> bool {
+        let Some((open, mark)) = self.open.as_ref().zip(self.place()) else {
+            return false;
+        };
+        let is_piece = || {
+            let copy = Open::new(path, 0).ok()?;
+            let len = copy.file.metadata().ok()?.len();
+            let same = |end| {
+                let own = before(&open.file, end).ok()?;
+                let others = before(&copy.file, end).ok()?;
+                (own == others).then_some(())
+            };
+            if len == 0 || len >= mark.offset {
+                return None;
+            }
+            same(len.min(PRINT_MAX as u64))?;
+            same(len)
+        };
+        self.path != path && is_piece().is_some()
+    }
+
     fn place(&self) -> Option<Mark> {
         place(self.open.as_ref()?, &self.lines)
     }

@@ -98,6 +98,8 @@ pub struct Reader {
     /// How wide dmesg's header was, and the form of that record: the further
     /// lines of a record are indented by so much, and inherit its form.
     indent: usize,
+    /// Whether the log is followed while it is written.
+    is_followed: bool,
     export: Export,
     export_began: u64,
     current: Line,
@@ -121,12 +123,22 @@ impl Reader {
             boot_said: false,
             number: 0,
             indent: 0,
+            is_followed: false,
             export: Export::default(),
             export_began: 0,
             current: Line::default(),
             held: Line::default(),
             holding: false,
         }
+    }
+
+    /// What comes is of a log that is followed, and it is `now`: it is no
+    /// export, whose words in a log would hide what is behind them, and a
+    /// date without a year is the last of its name.
+    pub fn follow_at(&mut self, now: Timestamp) {
+        self.is_followed = true;
+        self.latest = now;
+        self.year = None;
     }
 
     /// Takes the next line of input, without its newline, and gives the log
@@ -201,7 +213,9 @@ impl Reader {
 
     /// Makes the current line of one line of input.
     fn fill(&mut self, raw: &[u8], length: usize) -> Filled {
-        if let Some(entry) = self.export.line(raw, length) {
+        if !self.is_followed
+            && let Some(entry) = self.export.line(raw, length)
+        {
             let filled = match entry {
                 Some(entry) => {
                     self.entry(entry);

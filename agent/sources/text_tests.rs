@@ -353,3 +353,35 @@ fn a_time_that_tells_its_cpu_is_a_time() {
     assert_eq!(line.text, b"EDAC MC0: 1 UE");
     assert_eq!(line.time, Time::Monotonic(12_345_678));
 }
+
+#[test]
+fn in_a_log_that_is_followed_the_words_of_an_export_hide_nothing() {
+    let mut reader = Reader::new(Timestamp(0), TimeZone::UTC);
+    let mut texts = Vec::new();
+    for line in ["__CURSOR=x", "free text", "more of it", "", "<3>disk bad"] {
+        reader.follow_at(Timestamp(0));
+        texts.extend(reader.line(line.as_bytes()).map(|l| l.text.clone()));
+    }
+    assert_eq!(texts.last().map(Vec::as_slice), Some(b"disk bad".as_slice()));
+}
+
+#[test]
+fn in_a_log_that_is_followed_a_date_is_the_last_of_its_name() {
+    let mut reader = Reader::new(Timestamp(0), TimeZone::UTC);
+    let time = |text: &str| {
+        let time: jiff::Timestamp = text.parse().unwrap();
+        Timestamp(time.as_microsecond())
+    };
+    for (now, line, then) in [
+        ("2026-11-20T10:00:00Z", "Nov 20 09:00:00", "2026-11-20T09:00:00Z"),
+        // Silent for months.
+        ("2027-01-10T10:00:00Z", "Jan 10 09:00:00", "2027-01-10T09:00:00Z"),
+        ("2027-12-30T10:00:00Z", "Dec 30 09:00:00", "2027-12-30T09:00:00Z"),
+        ("2028-01-01T00:00:05Z", "Dec 31 23:59:59", "2027-12-31T23:59:59Z"),
+    ] {
+        reader.follow_at(time(now));
+        let line = format!("{line} host kernel: text");
+        let taken = reader.line(line.as_bytes()).unwrap();
+        assert_eq!(taken.time, Time::Wall(time(then)), "{line}");
+    }
+}
