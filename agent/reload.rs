@@ -138,19 +138,16 @@ impl PatternFiles {
         let old = self.good.iter().filter(|(path, _)| untold(path));
         fresh.extend(old.map(|(path, file)| (path.clone(), file.clone())));
         let set = loop {
-            let all: Vec<ParsedFile> =
-                packs.iter().chain(fresh.values()).cloned().collect();
-            match compile(&all) {
+            match compile(&self.in_order(&packs, &fresh)) {
                 Ok((mut set, _)) => {
                     set.incomplete =
                         errors.keys().any(|path| !fresh.contains_key(path));
                     break set;
                 }
                 Err(found) if fresh.is_empty() => return Err(found),
-                Err(found) => {
-                    self.recall();
-                    self.step_back(&mut fresh, &mut errors, found);
-                }
+                // Which file is new, only what was kept can tell.
+                Err(_) if !self.recalled => self.recall(),
+                Err(found) => self.step_back(&mut fresh, &mut errors, found),
             }
         };
         self.good = fresh;
@@ -184,41 +181,76 @@ impl PatternFiles {
         }
     }
 
-    /// Puts the last good version in the place of each file that is to
-    /// blame, or leaves it out; always makes some file older or fewer.
+    /// Whether the file says what it said when it was last good.
+    fn is_unchanged(&self, path: &Path, file: &ParsedFile) -> bool {
+        self.good.get(path).is_some_and(|good| good.text == file.text)
+    }
+
+    /// The files as they are compiled: what has changed comes last, so that
+    /// it is to blame for a name that another file has.
+    fn in_order(
+        &self,
+        packs: &[ParsedFile],
+        fresh: &BTreeMap<PathBuf, ParsedFile>,
+    ) -> Vec<ParsedFile> {
+        let (known, changed): (Vec<_>, Vec<_>) = fresh
+            .iter()
+            .partition(|(path, file)| self.is_unchanged(path, file));
+        let files = known.into_iter().chain(changed).map(|(_, file)| file);
+        packs.iter().chain(files).cloned().collect()
+    }
+
+    /// Undoes a part of what has changed since the set was last good: takes
+    /// the last good version of each changed file that is to blame, or of all
+    /// that changed, and then brings back those that were removed. Where
+    /// nothing has changed (another release, a start that remembers nothing)
+    /// what is to blame is left out. Always leaves less to undo.
     fn step_back(
         &self,
         fresh: &mut BTreeMap<PathBuf, ParsedFile>,
         errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
         found: Vec<Diagnostic>,
     ) {
-        let wrong = |d: &&Diagnostic| d.level == Level::Error;
-        let mut blamed: Vec<PathBuf> = fresh
-            .iter()
-            .filter(|(_, f)| {
-                found.iter().filter(wrong).any(|d| d.file == f.name)
-            })
-            .map(|(path, _)| path.clone())
-            .collect();
-        if blamed.is_empty() {
+        let found: Vec<Diagnostic> =
+            found.into_iter().filter(|d| d.level == Level::Error).collect();
+        let is_blamed =
+            |file: &ParsedFile| found.iter().any(|d| d.file == file.name);
+        let paths = |which: &dyn Fn(&Path, &ParsedFile) -> bool| {
+            let those = fresh.iter().filter(|(path, file)| which(path, file));
+            those.map(|(path, _)| path.clone()).collect::<Vec<PathBuf>>()
+        };
+        let changed = |path: &Path, f: &ParsedFile| !self.is_unchanged(path, f);
+        let removed = || {
+            let gone = self.good.keys().filter(|path| {
+                !fresh.contains_key(*path) && !errors.contains_key(*path)
+            });
+            gone.cloned().collect::<Vec<PathBuf>>()
+        };
+        let undone = [
+            paths(&|path, file| changed(path, file) && is_blamed(file)),
+            paths(&|path, file| changed(path, file)),
+            removed(),
+        ];
+        let undone = undone.into_iter().find(|paths| !paths.is_empty());
+        if let Some(paths) = undone {
+            for path in paths {
+                blame(errors, &path, &found);
+                match self.good.get(&path) {
+                    Some(good) => fresh.insert(path, good.clone()),
+                    None => fresh.remove(&path),
+                };
+            }
+            return;
+        }
+        let mut left_out = paths(&|_, file| is_blamed(file));
+        if left_out.is_empty() {
             // Only a built-in file shows the mistake, and alone it shows
             // none: something among the SRE's files causes it.
-            blamed = fresh.keys().cloned().collect();
+            left_out = paths(&|_, _| true);
         }
-        for path in blamed {
-            let name = path.display().to_string();
-            let own = found.iter().filter(|d| d.file == name);
-            let told: Vec<Diagnostic> = own.cloned().collect();
-            let told = if told.is_empty() { found.clone() } else { told };
-            let again = errors.insert(path.clone(), told).is_some();
-            match self.good.get(&path) {
-                Some(old) if !again => {
-                    fresh.insert(path, old.clone());
-                }
-                _ => {
-                    fresh.remove(&path);
-                }
-            }
+        for path in left_out {
+            blame(errors, &path, &found);
+            fresh.remove(&path);
         }
     }
 
@@ -301,6 +333,23 @@ fn is_pattern_file(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
     !name.starts_with('.')
         && (name.ends_with(".yaml") || name.ends_with(".yml"))
+}
+
+/// Tells what is wrong with a file: its own mistakes, or those that it causes
+/// in others. A mistake in what it says now stands before what its last good
+/// version does.
+fn blame(
+    errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
+    path: &Path,
+    found: &[Diagnostic],
+) {
+    let name = path.display().to_string();
+    let own = found.iter().filter(|d| d.file == name);
+    let mut told: Vec<Diagnostic> = own.cloned().collect();
+    if told.is_empty() {
+        told = found.to_vec();
+    }
+    errors.entry(path.to_owned()).or_insert(told);
 }
 
 fn problem(path: &Path, message: String) -> Diagnostic {
@@ -459,6 +508,92 @@ mod tests {
         fs::remove_dir(&here).unwrap();
         fs::rename(&away, &here).unwrap();
         assert!(load(&mut files).set.get("mine").is_some());
+    }
+
+    #[test]
+    fn a_new_file_never_puts_a_good_one_out_of_force() {
+        let (dir, state) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let start = || {
+            let files = PatternFiles::new(vec![dir.path().into()]);
+            files.remembered_by(Kept::new(state.path()))
+        };
+        let write = |name: &str, text: &str| {
+            fs::write(dir.path().join(name), text).unwrap();
+        };
+        let told = |loaded: &Loaded| -> Vec<(bool, String)> {
+            let bad = loaded.files.iter().filter(|f| !f.errors.is_empty());
+            bad.map(|f| (f.stands_in, f.errors[0].to_string())).collect()
+        };
+        let other = GOOD.split_once("patterns:\n").unwrap().1;
+        let other = other.replace("mine", "other");
+        let both = format!("{GOOD}{other}");
+        write("mine.yaml", &both);
+        let mut files = start();
+        let first = load(&mut files);
+        assert_eq!(told(&first), []);
+        files.keep().unwrap();
+        // A copy of one of its names comes first in the order of names.
+        write("a.yaml", GOOD);
+        for files in [&mut files, &mut start()] {
+            let second = load(files);
+            assert_eq!(second.set.hash, first.set.hash);
+            let [(false, message)] = &told(&second)[..] else { panic!() };
+            assert!(message.contains("the name `mine` is taken"), "{message}");
+            assert!(message.contains("a.yaml:4"), "{message}");
+            files.keep().unwrap();
+        }
+        // The name has moved there, and where it was there is a mistake.
+        write("mine.yaml", &both.replace("severity", "severty"));
+        for files in [&mut files, &mut start()] {
+            let third = load(files);
+            assert_eq!(third.set.hash, first.set.hash);
+            let [(false, copy), (true, mistake)] = &told(&third)[..] else {
+                panic!()
+            };
+            assert!(copy.contains("is taken"), "{copy}");
+            assert!(mistake.contains("severty"), "{mistake}");
+            files.keep().unwrap();
+        }
+        let rest = format!("{}{other}", GOOD.split_once("  - ").unwrap().0);
+        write("mine.yaml", &rest);
+        let moved = load(&mut files);
+        assert_eq!(told(&moved), []);
+        assert!(moved.set.get("mine").is_some());
+    }
+
+    #[test]
+    fn what_another_file_needs_stays_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine =
+            GOOD.replace("    part", "    suppresses: [other]\n    part");
+        let other = GOOD.replace("mine", "other");
+        let path = dir.path().join("other.yaml");
+        fs::write(dir.path().join("mine.yaml"), mine).unwrap();
+        fs::write(&path, &other).unwrap();
+        let mut files = PatternFiles::new(vec![dir.path().into()]);
+        let first = load(&mut files);
+        assert_eq!(
+            first.set.patterns.len(),
+            load(&mut files).set.patterns.len()
+        );
+        let renamed = other.replace("other", "another");
+        for change in [Some(renamed), None] {
+            match change {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let again = load(&mut files);
+            assert_eq!(again.set.hash, first.set.hash);
+            let bad: Vec<&FileState> =
+                again.files.iter().filter(|f| !f.errors.is_empty()).collect();
+            let [bad] = bad[..] else { panic!("{bad:?}") };
+            assert!(bad.stands_in && bad.name.ends_with("other.yaml"));
+            let told = bad.errors[0].to_string();
+            assert!(told.contains("no pattern is named `other`"), "{told}");
+        }
+        fs::write(&path, other).unwrap();
+        assert!(load(&mut files).files.iter().all(|f| f.errors.is_empty()));
     }
 
     #[test]
