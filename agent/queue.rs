@@ -30,6 +30,8 @@ pub enum Message {
     Command(Command, tokio::sync::oneshot::Sender<Result<String, String>>),
     /// A question that only the ledger's owner can answer.
     Query(Query, tokio::sync::oneshot::Sender<serde_json::Value>),
+    /// The store was opened late, or anew, and has something to tell.
+    Store,
     /// Write everything and end.
     Shutdown,
 }

@@ -159,7 +159,13 @@ fn assemble(
     let now = clock::now();
     let machine = Machine::read(&config.root);
     // The disk works while the patterns compile.
-    let store = Arc::new(Store::start(config.state_dir.clone(), machine));
+    let waker = sender.clone();
+    let wake = move || {
+        // A full queue is one that is being worked at.
+        let _ = waker.try_send(Message::Store);
+    };
+    let directory = config.state_dir.clone();
+    let store = Arc::new(Store::waking(directory, machine, Box::new(wake)));
     let metrics = Arc::new(Metrics::new());
     let mut patterns = Patterns::new(
         config.patterns.clone(),

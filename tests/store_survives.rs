@@ -53,14 +53,22 @@ fn start(directory: &Path) -> Store {
     Store::start(directory.to_owned(), Machine::default())
 }
 
-/// Waits until what is pending has been written.
-fn written(store: &Store) {
+/// Waits until what is pending has been written, and hands over what a file
+/// that began anew may lack, as the agent does: nothing more. What such a
+/// file held, if there was one.
+fn written(store: &Store) -> Option<store::Loaded> {
     #[expect(clippy::disallowed_methods, reason = "a test's own limit")]
     let begin = Instant::now();
-    while !store.flush(PATIENCE) {
+    let mut anew = None;
+    while !(store.flush(PATIENCE) && store.status().durable) {
         assert!(begin.elapsed() < PATIENCE, "{:?}", store.status());
+        if let (loaded, true) = store.late() {
+            assert!(!store.status().durable, "before all was handed over");
+            anew = loaded;
+            store.put(Pending::default());
+        }
     }
-    assert!(store.status().durable, "{:?}", store.status());
+    anew
 }
 
 #[test]
@@ -202,10 +210,9 @@ fn a_read_only_disk_is_read_and_written_when_it_can_be_again() {
     store.put(numbered(6));
     assert!(!store.flush(PATIENCE));
     disk.remount("rw");
-    written(&store);
+    let anew = written(&store);
     assert_eq!(number_of(&store::read(disk.path()).unwrap()), Some(6));
-    let (_, resync) = store.late();
-    assert!(resync, "a store opened late wants every row");
+    assert!(anew.is_some(), "a store opened late wants every row");
 }
 
 #[test]
@@ -218,10 +225,34 @@ fn a_missing_directory_is_made_and_one_taken_away_is_made_again() {
     written(&store);
     fs::remove_dir_all(&directory).unwrap();
     store.put(numbered(2));
-    written(&store);
+    let anew = written(&store).expect("everything is wanted");
+    assert!(anew.faults.is_empty());
+    assert!(anew.notes[0].contains("begun anew"), "{:?}", anew.notes);
     assert_eq!(number_of(&store::read(&directory).unwrap()), Some(2));
-    let (loaded, resync) = store.late();
-    assert!(loaded.unwrap().faults.is_empty() && resync);
+}
+
+#[test]
+fn a_directory_taken_away_is_missed_without_anything_to_write() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("state");
+    let (wake, woken) = std::sync::mpsc::channel();
+    let wake = Box::new(move || wake.send(()).unwrap());
+    let store = Store::waking(directory.clone(), Machine::default(), wake);
+    store.first(PATIENCE).unwrap();
+    woken.recv_timeout(PATIENCE).unwrap();
+    store.put(numbered(1));
+    written(&store);
+    fs::remove_dir_all(&directory).unwrap();
+    // Whoever holds the faults is woken, and until it has put them nothing
+    // is durable, though the file is there again.
+    woken.recv_timeout(PATIENCE).expect("it looks now and then");
+    assert!(directory.join(store::FILE).exists());
+    assert!(!store.status().durable);
+    assert!(store.late().1);
+    store.put(numbered(1));
+    assert!(!store.status().durable);
+    written(&store);
+    assert_eq!(number_of(&store::read(&directory).unwrap()), Some(1));
 }
 
 #[test]
@@ -272,6 +303,68 @@ fn a_corrupt_file_is_set_aside_and_never_deleted() {
     assert_eq!(fs::read(aside).unwrap(), garbage);
     store.put(numbered(1));
     written(&store);
+}
+
+#[test]
+fn damage_that_sqlite_passes_over_is_set_aside_too() {
+    let prepared = || {
+        let directory = tempfile::tempdir().unwrap();
+        let (live, path) =
+            (tempfile::tempdir().unwrap(), directory.path().join(store::FILE));
+        let store = start(live.path());
+        store.first(PATIENCE).unwrap();
+        store.put(numbered(7));
+        written(&store);
+        // As a kill leaves them: all that was written is in the log.
+        for name in ["state.db", "state.db-wal"] {
+            fs::copy(live.path().join(name), directory.path().join(name))
+                .unwrap();
+        }
+        let log = directory.path().join("state.db-wal");
+        (directory, path, log)
+    };
+    let begin = |directory: &tempfile::TempDir| {
+        let store = start(directory.path());
+        let loaded = store.first(PATIENCE).unwrap();
+        assert!(loaded.faults.is_empty());
+        assert!(loaded.notes[0].contains("set aside"), "{:?}", loaded.notes);
+        let aside = set_aside(directory.path(), "corrupt").into_os_string();
+        (
+            fs::read(&aside).unwrap(),
+            fs::read({
+                let mut log = aside;
+                log.push("-wal");
+                log
+            }),
+        )
+    };
+    let (directory, ..) = prepared();
+    let loaded = start(directory.path()).first(PATIENCE).unwrap();
+    assert_eq!(number_of(&loaded), Some(7), "the copy is whole");
+
+    let (directory, path, log) = prepared();
+    let kept = fs::read(&log).unwrap();
+    fs::write(&path, "").unwrap();
+    let (_, aside) = begin(&directory);
+    assert!(aside.unwrap() == kept);
+
+    let (directory, path, log) = prepared();
+    let kept = fs::read(&path).unwrap();
+    fs::write(&log, vec![0; 32]).unwrap();
+    let (aside, log) = begin(&directory);
+    assert!(aside == kept && log.unwrap() == [0; 32]);
+
+    let (directory, path, log) = prepared();
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(&log).unwrap();
+    let foreign = rusqlite::Connection::open(&path).unwrap();
+    foreign
+        .execute_batch("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+        .unwrap();
+    drop(foreign);
+    let kept = fs::read(&path).unwrap();
+    let (aside, _) = begin(&directory);
+    assert!(aside == kept);
 }
 
 #[test]

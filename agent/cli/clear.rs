@@ -92,6 +92,10 @@ pub fn run(
             out.line(escape::escape(&answer))?;
             Ok(Exit::Good)
         }
+        Err(refusal) if global.json => {
+            out.json(&json!({ "cleared": false, "answer": refusal }))?;
+            Ok(Exit::Findings)
+        }
         Err(refusal) => {
             eprintln!("faultline: not cleared: {}", escape::escape(&refusal));
             Ok(Exit::Findings)

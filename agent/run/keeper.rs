@@ -264,7 +264,8 @@ impl Keeper {
             Message::Query(query, reply) => {
                 let _ = reply.send(self.answer(&query, now));
             }
-            Message::Shutdown => {}
+            // Handing over, which follows, takes it up.
+            Message::Store | Message::Shutdown => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Setting a database aside: renamed with its companions, never deleted.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -9,6 +10,27 @@ use crate::time::Timestamp;
 /// How many damaged files are kept before no more are set aside: a disk that
 /// damages every new file must not be filled with them.
 const SET_ASIDE_MAX: usize = 16;
+
+/// What a write-ahead log begins with, whatever its byte order
+/// (<https://www.sqlite.org/fileformat2.html#walformat>).
+const WAL_MAGIC: [[u8; 4]; 2] = [[0x37, 0x7f, 6, 0x82], [0x37, 0x7f, 6, 0x83]];
+
+/// Damage that SQLite passes over: beside an empty database it deletes the
+/// write-ahead log, and one that is no such log it writes over.
+pub(super) fn hidden_damage(path: &Path) -> Option<&'static str> {
+    let log = suffixed(path, "-wal");
+    let length = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
+    if length(&log) == 0 {
+        return None;
+    }
+    if length(path) == 0 {
+        return Some("it is empty, and its write-ahead log is not");
+    }
+    let mut magic = [0; 4];
+    let read = fs::File::open(&log).and_then(|mut f| f.read_exact(&mut magic));
+    let is_log = read.is_err() || WAL_MAGIC.contains(&magic);
+    (!is_log).then_some("its write-ahead log is none")
+}
 
 /// Renames the database and its companions; returns the new name.
 pub(super) fn set_aside(
@@ -44,7 +66,9 @@ pub(super) fn set_aside(
                 .map_err(|e| failed(e.to_string()))?;
         }
     }
-    fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
+    if path.exists() {
+        fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
+    }
     Ok(aside)
 }
 

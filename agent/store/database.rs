@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
-use super::aside::set_aside;
+use super::aside::{hidden_damage, set_aside};
 use super::{
     Error, FILE, HISTORY_RECENT, HISTORY_ROWS, HistoryEntry, Loaded, Pending,
 };
@@ -105,6 +105,9 @@ impl Database {
         lock: fs::File,
     ) -> Result<(Database, Loaded), Error> {
         let sql = |source| Error::Sqlite { path: path.to_owned(), source };
+        if let Some(what) = hidden_damage(path) {
+            return Err(sql(corrupt(what.to_owned())));
+        }
         let mut connection = Connection::open(path).map_err(sql)?;
         prepare(&connection).map_err(sql)?;
         check(&connection).map_err(sql)?;
@@ -118,13 +121,18 @@ impl Database {
         Ok((Database { connection, path, identity, _lock: lock }, loaded))
     }
 
+    /// Whether the file is still the one under its name: one that was removed
+    /// takes writes as before, and nobody would ever read them.
+    pub(super) fn look(&self) -> Result<(), Error> {
+        match identity(&self.path) == Some(self.identity) {
+            true => Ok(()),
+            false => Err(Error::Vanished { path: self.path.clone() }),
+        }
+    }
+
     /// Writes all of `pending` in one transaction.
     pub(super) fn write(&mut self, pending: &Pending) -> Result<(), Error> {
-        // A file that was removed still takes writes, and nobody would ever
-        // read them.
-        if identity(&self.path) != Some(self.identity) {
-            return Err(Error::Vanished { path: self.path.clone() });
-        }
+        self.look()?;
         write(&mut self.connection, pending)
             .map_err(|source| Error::Sqlite { path: self.path.clone(), source })
     }
@@ -188,6 +196,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA wal_autocheckpoint = 128;
          PRAGMA journal_size_limit = 1048576;",
     )?;
+    check_ours(connection)?;
     // Where shared memory can't be had (some network filesystems) SQLite
     // stays with its rollback journal: slower, and as safe.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
@@ -196,13 +205,25 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 fn check(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" {
-        return Ok(());
+    if verdict != "ok" {
+        return Err(corrupt(verdict));
     }
-    Err(rusqlite::Error::SqliteFailure(
-        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
-        Some(verdict),
-    ))
+    Ok(())
+}
+
+/// Refuses a database of somebody else; before anything is changed in it.
+fn check_ours(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table'";
+    let tables: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    if tables > 0 && !has_table(connection, "meta")? {
+        return Err(corrupt("it is another program's database".to_owned()));
+    }
+    Ok(())
+}
+
+fn corrupt(why: String) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some(why))
 }
 
 /// The schema number of a store that this release must not touch.

@@ -5,20 +5,22 @@
 //! written goes back into it below what came since. The thread opens the
 //! database too: on a dying system disk that hangs as well.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::database::Database;
-use super::{Committed, Error, HISTORY_RECENT, Loaded, Pending, read_on};
+use super::{Committed, Error, FILE, HISTORY_RECENT, Loaded, Pending, read_on};
 use crate::clock;
 use crate::ledger::fault::Fault;
 use crate::machine::Machine;
 use crate::time::Uptime;
 
 /// Changes wait this long for company: a burst is one transaction, and the
-/// loss of this much to a kill only means that it is read again.
+/// loss of this much to a kill only means that it is read again. What a person
+/// orders can't be read again; whoever answers them flushes first.
 const GATHER: Duration = Duration::from_millis(50);
 
 /// Positions alone wait longer; an ordinary kernel line must not cost a
@@ -34,6 +36,13 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A write that takes this long counts as hanging: the state is not durable
 /// while it lasts.
 const HUNG: Duration = Duration::from_secs(10);
+
+/// Without work the thread looks this often whether its file is still there:
+/// one that was removed takes writes as before, and loses all at the end.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Tells the ledger's thread that [`Store::late`] has something for it.
+pub type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// What the metrics and the log tell of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +66,6 @@ pub struct Store {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Debug)]
 struct Shared {
     directory: PathBuf,
     machine: Machine,
@@ -67,6 +75,24 @@ struct Shared {
     /// Something was done by the thread.
     done: Condvar,
     committed: Arc<Committed>,
+    wake: Wake,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({})", self.directory.display())
+    }
+}
+
+/// Whether the file began anew while the ledger may hold what it lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Resync {
+    #[default]
+    No,
+    /// The ledger's thread has not been told yet.
+    Wanted,
+    /// It is handing over everything.
+    Taken,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +103,8 @@ struct State {
     loaded: Option<Loaded>,
     /// Whether an opening failed and the next one need not come out better.
     failed: bool,
-    /// Whether the file began empty while the ledger may hold faults.
-    resync: bool,
+    /// Until it is done, nothing is durable.
+    resync: Resync,
     /// Since when the thread is busy with the disk.
     busy: Option<Uptime>,
     /// Someone waits: write at once.
@@ -98,6 +124,11 @@ impl Shared {
 impl Store {
     /// Starts the thread, which opens the store in `directory`.
     pub fn start(directory: PathBuf, machine: Machine) -> Store {
+        Store::waking(directory, machine, Box::new(|| ()))
+    }
+
+    /// The same, for a ledger that sleeps.
+    pub fn waking(directory: PathBuf, machine: Machine, wake: Wake) -> Store {
         let mut state = State::default();
         state.status.reason = Some("not opened yet".into());
         let shared = Arc::new(Shared {
@@ -107,6 +138,7 @@ impl Store {
             work: Condvar::new(),
             done: Condvar::new(),
             committed: Arc::default(),
+            wake,
         });
         let theirs = Arc::clone(&shared);
         let spawned = std::thread::Builder::new()
@@ -139,11 +171,15 @@ impl Store {
         state.loaded.take()
     }
 
-    /// What a later opening found, and whether everything must be handed
-    /// over anew because the file began empty.
+    /// What a later opening found, and whether everything must be put anew,
+    /// at once, because the file may lack it.
     pub fn late(&self) -> (Option<Loaded>, bool) {
         let mut state = self.shared.lock();
-        (state.loaded.take(), std::mem::take(&mut state.resync))
+        let all = state.resync == Resync::Wanted;
+        if all {
+            state.resync = Resync::Taken;
+        }
+        (state.loaded.take(), all)
     }
 
     /// Whose position has reached the disk.
@@ -153,10 +189,17 @@ impl Store {
 
     /// Hands over what changed. Never waits for the disk.
     pub fn put(&self, newer: Pending) {
+        let mut state = self.shared.lock();
+        let whole = state.resync == Resync::Taken;
+        if whole {
+            state.resync = Resync::No;
+        }
         if newer.is_empty() {
+            if whole && state.pending.is_empty() {
+                settle(&mut state, None);
+            }
             return;
         }
-        let mut state = self.shared.lock();
         let idle = state.pending.is_empty();
         let lazy = state.pending.only_positions();
         state.status.dropped += state.pending.merge(newer);
@@ -273,8 +316,16 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
         // wrote it; before the first opening it did not know what it holds.
         let is_newer = |f: &Fault| state.pending.faults.contains_key(&f.key);
         loaded.faults.retain(|f| !(*opened && is_newer(f)));
-        state.resync |= *opened;
-        *opened = true;
+        if std::mem::replace(opened, true) {
+            state.resync = Resync::Wanted;
+            if loaded.history.is_empty() && loaded.notes.is_empty() {
+                loaded.notes.push(format!(
+                    "{} was begun anew; the history before is gone with the \
+                     file that was there",
+                    shared.directory.join(FILE).display(),
+                ));
+            }
+        }
         state.loaded = Some(loaded);
     }
     state.failed |= error.as_ref().is_some_and(|e| !e.is_contention());
@@ -289,13 +340,26 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     if error.is_some() || !unproven {
         settle(&mut state, error.as_ref());
     }
+    let news = state.loaded.is_some();
+    drop(state);
     shared.done.notify_all();
+    if news {
+        (shared.wake)();
+    }
     database
 }
 
 /// Waits for work and writes it; `None` ends the thread.
 fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
-    let pending = gather(shared)?;
+    let Some(pending) = gather(shared)? else {
+        let looked = database.look();
+        let mut state = shared.lock();
+        let good = looked.is_ok();
+        if let Err(error) = looked {
+            settle(&mut state, Some(&error));
+        }
+        return Some(good);
+    };
     let result = database.write(&pending);
     let mut state = shared.lock();
     state.busy = None;
@@ -315,8 +379,9 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     Some(good)
 }
 
-/// Takes the pending set when it is time to write it.
-fn gather(shared: &Shared) -> Option<Pending> {
+/// Takes the pending set when it is time to write it; `Some(None)`: there has
+/// been none for a while. `None`: the agent ends.
+fn gather(shared: &Shared) -> Option<Option<Pending>> {
     let mut state = shared.lock();
     let mut waited = Duration::ZERO;
     loop {
@@ -326,25 +391,27 @@ fn gather(shared: &Shared) -> Option<Pending> {
         }
         let urgent = state.hurry || state.closing;
         let limit = match (empty, state.pending.only_positions()) {
-            (true, _) => Duration::MAX,
+            (true, _) => LOOK,
             (_, true) => GATHER_POSITIONS,
             _ => GATHER,
         };
-        if !empty && (urgent || waited >= limit) {
+        if waited >= limit || (urgent && !empty) {
             break;
         }
         let begin = clock::boot();
-        state = if empty {
-            let woken = shared.work.wait(state);
-            woken.unwrap_or_else(PoisonError::into_inner)
-        } else {
-            let woken = shared.work.wait_timeout(state, limit - waited);
-            waited += clock::boot().since(begin);
-            woken.unwrap_or_else(PoisonError::into_inner).0
+        let woken = shared.work.wait_timeout(state, limit - waited);
+        state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        // Without work, what comes now begins to wait now.
+        waited = match empty && !state.pending.is_empty() {
+            true => Duration::ZERO,
+            false => waited + clock::boot().since(begin),
         };
     }
+    if state.pending.is_empty() {
+        return Some(None);
+    }
     state.busy = Some(clock::boot());
-    Some(std::mem::take(&mut state.pending))
+    Some(Some(std::mem::take(&mut state.pending)))
 }
 
 /// Pauses after a failure; whether to go on.
@@ -359,6 +426,9 @@ fn wait_to_retry(shared: &Shared, pause: Duration) -> bool {
 
 /// Notes success or failure, and logs once for each new reason.
 fn settle(state: &mut State, error: Option<&Error>) {
+    if error.is_none() && state.resync != Resync::No {
+        return;
+    }
     let status = &mut state.status;
     let Some(error) = error else {
         if !status.durable && status.errors > 0 {

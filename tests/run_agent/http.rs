@@ -69,7 +69,9 @@ fn the_socket_takes_commands_and_refuses_bad_ones() {
     let directory = tempfile::tempdir().unwrap();
     let agent = agent(&directory);
     for (body, status, says) in [
-        ("{\"fault\":\"disk/none\"}", 409, "disk/none"),
+        ("{\"fault\":\"disk/none\",\"why\":\"new\"}", 409, "disk/none"),
+        ("{\"fault\":\"disk/none\",\"why\":\" \"}", 400, "a reason of 1 to"),
+        ("{\"fault\":\"disk/none\"}", 400, "missing field `why`"),
         ("{\"fautl\":\"x\"}", 400, "unknown field"),
         ("not json", 400, "not a clear request"),
         ("{}", 400, "missing field"),
@@ -128,7 +130,8 @@ fn slow_clients_are_cut_off_and_starve_nobody() {
     let slow: Vec<TcpStream> = (0..300).map(|_| half_open(&agent)).collect();
     answers_at_once(&agent);
     // The socket has places of its own: the operator is never locked out.
-    let (status, _) = agent.post("/v1/clear", "{\"fault\":\"none\"}");
+    let (status, _) =
+        agent.post("/v1/clear", "{\"fault\":\"none\",\"why\":\"w\"}");
     assert_eq!(status, 409);
     answers_at_once(&agent);
     // Those who gave way, and those whose time is over, are told.

@@ -103,7 +103,14 @@ fn a_fault_is_counted_once_over_kill_and_restart_and_cleared_by_a_person() {
     let wish = format!("{{\"fault\":\"disk/{dev}\",\"why\":\"a drill\"}}");
     let (status, answer) = agent.post("/v1/clear", &wish);
     assert_eq!(status, 200, "{answer}");
-    agent.until(|a| a.metric(&series) != Some(1.0));
+    assert!(answer.contains("\"durable\":true"), "{answer}");
+    // What was answered to a person stays so, whatever comes next.
+    signal(&agent.child, Signal::SIGKILL);
+    agent.child.wait().unwrap();
+    drop(agent);
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line("faultline runs");
+    assert_ne!(agent.metric(&series), Some(1.0));
     let (_, history) = agent.get("/api/v1/history");
     assert!(history.contains("\"why\":\"a drill\""), "{history}");
     assert!(history.contains("\"proof\":\"cleared by root\""), "{history}");
@@ -139,6 +146,45 @@ fn what_is_logged_after_a_first_start_that_was_killed_at_once_is_counted() {
     let agent = Agent::start(directory.path(), &more);
     agent.log_line("faultline runs");
     agent.until(|a| a.count_of("early") == Some(2));
+}
+
+#[test]
+fn faults_are_written_again_when_the_state_directory_was_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let dev = unique("gone");
+    let line = format!("<3>faultline drill: {dev} failed");
+    if !kernel_says(&[line.clone(), line]) {
+        return;
+    }
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line(&format!("disk/{dev}"));
+    agent.until(|a| a.stored_count_of(&dev) == Some(2));
+    fs::remove_dir_all(directory.path().join("state")).unwrap();
+    // Nothing more is said that would have to be written.
+    agent.log_line("the file was removed or replaced");
+    agent.until(|a| a.metric("faultline_state_durable") == Some(1.0));
+    assert_eq!(agent.stored_count_of(&dev), Some(2));
+}
+
+#[test]
+fn an_order_that_cannot_be_written_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    write_pattern(directory.path());
+    let dev = unique("unwritten");
+    if !kernel_says(&[format!("<3>faultline drill: {dev} failed")]) {
+        return;
+    }
+    let blocked = directory.path().join("state");
+    fs::write(&blocked, "no directory").unwrap();
+    let agent = Agent::start(directory.path(), KMSG);
+    agent.log_line(&format!("disk/{dev}"));
+    agent.until(|a| a.count_of(&dev) == Some(1));
+    let wish = format!("{{\"fault\":\"disk/{dev}\",\"why\":\"a drill\"}}");
+    let (status, answer) = agent.post("/v1/clear", &wish);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("\"durable\":false"), "{answer}");
+    assert!(answer.contains("could not be written yet"), "{answer}");
 }
 
 #[test]

@@ -19,11 +19,18 @@ use crate::store;
 /// How long the ledger has to answer.
 const LEDGER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long an order may take to reach the disk before its answer says that
+/// it has not.
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The pause before a full queue is tried again.
 const QUEUE_RETRY: Duration = Duration::from_millis(10);
 
 /// The largest request body.
 const BODY_MAX: usize = 64 * 1024;
+
+/// The longest reason of a `clear`: that of the command and who asked.
+const WHY_MAX: usize = 1000;
 
 /// History entries answered at most, some hundred kilobytes; `faultline
 /// history` reads older ones from the store itself.
@@ -41,7 +48,6 @@ struct Clear {
     /// The fault's id, `pattern part`, or a part with one fault.
     fault: String,
     /// Why.
-    #[serde(default)]
     why: String,
     /// Whether the part was replaced.
     #[serde(default)]
@@ -146,15 +152,15 @@ fn not_allowed(allowed: &'static str) -> Answer {
     answer
 }
 
+/// What is added to the answer of an order that is not on the disk yet.
+const UNWRITTEN: &str = "; but it could not be written yet, and a restart \
+    before it is undoes it: see faultline_state_durable";
+
 /// What the ledger said, or that it said nothing.
 fn told(answer: Option<Value>) -> Answer {
     match answer {
         Some(value) => send_json(200, &value),
-        None => error(
-            503,
-            "the ledger did not answer within 2 s; nothing was cleared, \
-             unless the history says so",
-        ),
+        None => error(503, "the ledger did not answer within 2 s"),
     }
 }
 
@@ -292,6 +298,10 @@ async fn clear(
         Ok(wish) => wish,
         Err(e) => return error(400, &format!("not a clear request: {e}")),
     };
+    if wish.why.trim().is_empty() || wish.why.len() > WHY_MAX {
+        let what = format!("`why` is a reason of 1 to {WHY_MAX} bytes");
+        return error(400, &what);
+    }
     let command = Command::Clear {
         fault: wish.fault,
         by,
@@ -301,8 +311,26 @@ async fn clear(
     };
     let (reply, answer) = oneshot::channel();
     match converse(agent, Message::Command(command, reply), answer).await {
-        Some(Ok(message)) => send_json(200, &json!({ "message": message })),
+        Some(Ok(mut message)) => {
+            let durable = is_written(agent).await;
+            if !durable {
+                message.push_str(UNWRITTEN);
+            }
+            send_json(200, &json!({ "message": message, "durable": durable }))
+        }
         Some(Err(message)) => error(409, &message),
-        None => error(503, "the ledger did not answer within 2 s"),
+        None => error(
+            503,
+            "the ledger did not answer within 2 s; nothing was cleared, \
+             unless the history says so",
+        ),
     }
+}
+
+/// Whether what was done just now has reached the disk, in time.
+async fn is_written(agent: &Agent) -> bool {
+    let store = Arc::clone(&agent.store);
+    let flush = move || store.flush(DISK_TIMEOUT) && store.status().durable;
+    let written = agent.long.disk.ask(2 * DISK_TIMEOUT, flush).await;
+    written.unwrap_or(false)
 }
