@@ -10,16 +10,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use nix::poll::PollFlags;
 
-use super::file_followed::{Followed, MARK_EVERY, parse, position, stored};
+use super::file_followed::{Followed, MARK_EVERY};
 use super::file_glob::{Found, Glob};
+use super::file_mark::Mark;
 pub use super::file_match::Trust;
-use super::file_tail::{Mark, Start, identity};
+use super::file_rotated::is_compressed;
 use super::file_watch::Watch;
 use super::stop::{Woken, wait};
 use super::{Closed, Context, End, Failure};
@@ -28,12 +28,8 @@ use crate::signal::{Health, Position, SourceId};
 use crate::time::Timestamp;
 
 /// How often the files are looked at without being told: network filesystems
-/// tell nothing of what other hosts write.
+/// tell nothing of what other hosts write. Half a line waits as long.
 const POLL: Duration = Duration::from_secs(5);
-
-/// By how much the time of a file may lag behind the clock: a tick of the
-/// kernel's timer, at 100 Hz (current_time, fs/inode.c).
-const TICK: Duration = Duration::from_millis(10);
 
 /// How many files are followed; each costs a descriptor and a metric.
 const FILES_MAX: usize = 256;
@@ -76,7 +72,6 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
         .map_err(|error| Failure::of("failed to watch files", &error))?;
     let mut files = Files::new(globs, zone_of(root));
     let id = SourceId::from("file");
-    let mut quiet = Duration::ZERO;
     loop {
         context.patterns.refresh();
         let mut found = files.find();
@@ -105,45 +100,39 @@ pub fn run(options: &Options, context: &mut Context) -> Result<End, Failure> {
                 files.mark(context)?;
                 return Ok(End::Stopped);
             }
-            Woken::Ready => {
-                watch.taken();
-                quiet = Duration::ZERO;
-            }
-            Woken::Timeout => quiet += time,
+            Woken::Ready => watch.taken(),
+            Woken::Timeout => {}
         }
-        if quiet >= POLL {
-            quiet = Duration::ZERO;
-            files.give_up_waiting(context)?;
-        }
+        files.give_up_waiting(context)?;
     }
 }
 
 /// All that are followed.
-struct Files {
-    globs: Vec<(Glob, Trust)>,
+pub(super) struct Files {
+    pub(super) globs: Vec<(Glob, Trust)>,
     /// The host's.
-    zone: TimeZone,
-    followed: BTreeMap<PathBuf, Followed>,
+    pub(super) zone: TimeZone,
+    pub(super) followed: BTreeMap<PathBuf, Followed>,
     /// Whether nothing was looked for yet.
-    first: bool,
+    pub(super) first: bool,
     /// Files that were there at the first look and could not be followed
     /// then: what they held is no news.
-    old: BTreeMap<PathBuf, (u64, u64)>,
+    pub(super) old: BTreeMap<PathBuf, (u64, u64)>,
     /// Files that were read to their end before a rotation: a glob may match
     /// their new names too.
-    left: VecDeque<Mark>,
+    pub(super) left: VecDeque<Mark>,
     /// Where files stood that were truncated: a copy may have been made
     /// before, under a name that a glob matches too.
-    truncated: VecDeque<(PathBuf, Mark)>,
+    pub(super) truncated: VecDeque<(PathBuf, Mark)>,
     /// Files that are gone, and whose positions are kept: a directory may
     /// come back with them.
-    gone: VecDeque<SourceId>,
+    pub(super) gone: VecDeque<SourceId>,
     /// How many files match and are not followed.
     left_out: usize,
-    /// Whether any file was ever followed.
-    ever: bool,
+    /// The globs that ever matched a file.
+    ever: BTreeSet<PathBuf>,
     /// Since when files are looked for.
-    began: Timestamp,
+    pub(super) began: Timestamp,
 }
 
 impl Files {
@@ -158,7 +147,7 @@ impl Files {
             truncated: VecDeque::new(),
             gone: VecDeque::new(),
             left_out: 0,
-            ever: false,
+            ever: BTreeSet::new(),
             began: clock::now().wall,
         }
     }
@@ -168,6 +157,8 @@ impl Files {
         for (glob, _) in &self.globs {
             glob.find(&mut found);
         }
+        // What rotation compressed has no lines.
+        found.files.retain(|path| !is_compressed(path) || self.is_named(path));
         found
     }
 
@@ -269,15 +260,6 @@ impl Files {
         removed.into_iter().try_for_each(|id| self.let_go(id, context))
     }
 
-    /// Remembers a file that is there at the first look and not followed.
-    fn note_old(&mut self, path: &Path) {
-        if self.first
-            && let Ok(meta) = std::fs::metadata(path)
-        {
-            self.old.insert(path.to_owned(), identity(&meta));
-        }
-    }
-
     /// Says whether there is anything to follow: nothing seen in a log that
     /// is not there proves nothing.
     fn tell_health(
@@ -286,18 +268,35 @@ impl Files {
         id: &SourceId,
         context: &mut Context,
     ) -> Result<(), Closed> {
-        if !found.files.is_empty() {
-            self.ever = true;
-            context.counters(id).succeeded(clock::now().wall);
-            return context.up(id);
+        let (mut without, mut gone) = (Vec::new(), Vec::new());
+        for (glob, _) in &self.globs {
+            let path = glob.path();
+            if found.files.iter().any(|file| glob.is(file)) {
+                self.ever.insert(path);
+            } else if !glob.is_literal() && self.ever.contains(&path) {
+                gone.push(path.display().to_string());
+            } else {
+                without.push(path.display().to_string());
+            }
         }
-        let globs = self.globs.iter().map(|(glob, _)| glob.path());
-        let globs: Vec<String> =
-            globs.map(|path| path.display().to_string()).collect();
-        let why = format!("no file matches {}", globs.join(", "));
-        let health =
-            if self.ever { Health::Down(why) } else { Health::Absent(why) };
-        context.tell(id, health)
+        let none =
+            |globs: &[String]| format!("no file matches {}", globs.join(", "));
+        // What was read of these is in doubt, whatever the others tell; a
+        // file that is named tells for itself.
+        if !gone.is_empty() {
+            let why = format!("{} any more", none(&gone));
+            return context.tell(id, Health::Down(why));
+        }
+        if found.files.is_empty() {
+            let why = none(&without);
+            let health = match self.ever.is_empty() {
+                true => Health::Absent(why),
+                false => Health::Down(why),
+            };
+            return context.tell(id, health);
+        }
+        context.counters(id).succeeded(clock::now().wall);
+        context.up(id)
     }
 
     /// Says that more files match than are followed, as the health of what is
@@ -323,138 +322,6 @@ impl Files {
         context.tell(&id, Health::Down(why))
     }
 
-    /// Begins to follow one path.
-    fn follow(
-        &mut self,
-        path: &Path,
-        found: &Found,
-        context: &mut Context,
-    ) -> Result<(), Closed> {
-        let there = std::fs::metadata(path).ok().filter(|m| m.is_file());
-        if there.is_none() && found.files.contains(path) {
-            return Ok(()); // a directory, a device
-        }
-        // Whose it is, its text will tell.
-        let is_empty = there.as_ref().is_some_and(|meta| meta.len() == 0);
-        if is_empty && !self.first && !self.is_named(path) {
-            return Ok(());
-        }
-        let inode = there.as_ref().map(identity);
-        // A followed file that was renamed to a name we follow too: it is
-        // being read already.
-        let read = |f: &Followed| inode.is_some() && f.tail.reads() == inode;
-        if self.followed.values().any(read) {
-            return Ok(());
-        }
-        // A copy that is still being made is no news either: once it is whole,
-        // it can be told.
-        let is_copied = |f: &Followed| f.tail.is_being_copied_to(path);
-        if !self.first && self.followed.values().any(is_copied) {
-            return Ok(());
-        }
-        let follow = self.globs.iter().find(|(glob, _)| glob.is(path));
-        let trust = follow.map(|(_, trust)| *trust).unwrap_or_default();
-        let mut followed =
-            Followed::new(path, trust, self.zone.clone(), context);
-        // It may have been read to some place under another name; another
-        // file may have got its number since.
-        let is_it = |mark: &Mark| {
-            Some((mark.dev, mark.ino)) == inode && mark.is_of(path)
-        };
-        let of_path = stored(context, &followed.id);
-        let read_to = context.positions.values().filter_map(parse);
-        let read_to = read_to.chain(self.left.iter().copied());
-        let read_to = read_to.filter(|mark| mark.offset > 0 && is_it(mark));
-        let read_to = read_to.max_by_key(|mark| mark.offset);
-        let copied = || self.copied(path).filter(|_| !self.first);
-        let mark = read_to.or_else(copied).or(of_path);
-        // What was made since a file was last read is all news.
-        let last = context.positions.values().filter_map(parse);
-        let last = last.map(|mark| mark.written).max();
-        let is_news = last.is_some_and(|last| born(there.as_ref()) > last);
-        let is_old = inode.is_some() && self.old.get(path) == inode.as_ref();
-        let first = self.first || is_old;
-        let beginning = context.once || !first || is_news;
-        let start = if beginning { Start::Beginning } else { Start::End };
-        followed.begins_within =
-            mark.is_none() && !beginning && there.is_some();
-        // What comes behind its end comes now.
-        followed.matching.caught_up = followed.begins_within;
-        let ours = |path: &Path| found.files.contains(path);
-        match followed.tail.begin(mark, start, &ours) {
-            Ok(missed) => followed.miss(missed),
-            Err(error) => {
-                let why = format!("failed to read: {error}");
-                context.tell(&followed.id, Health::Down(why))?;
-                self.note_old(path);
-                return Ok(());
-            }
-        }
-        self.old.remove(path);
-        self.gone.retain(|id| *id != followed.id);
-        self.followed.insert(path.to_owned(), followed);
-        Ok(())
-    }
-
-    /// Whether the path itself is written in the configuration.
-    fn is_named(&self, path: &Path) -> bool {
-        let mut named = self.globs.iter().filter(|(glob, _)| glob.is_literal());
-        named.any(|(glob, _)| glob.path() == path)
-    }
-
-    /// Where a file begins that is the copy of one that is followed, made
-    /// before that is truncated: what was taken there is not taken again.
-    fn copied(&self, path: &Path) -> Option<Mark> {
-        let others = self.followed.iter().filter(|(of, _)| *of != path);
-        let mut copies = others.filter_map(|(_, f)| f.tail.copied_to(path));
-        let of_copy = |(of, mark): &&(PathBuf, Mark)| {
-            of != path && mark.offset > 0 && mark.is_of(path)
-        };
-        let cut = || self.truncated.iter().find(of_copy).map(|(_, mark)| *mark);
-        copies.next().or_else(cut)
-    }
-
-    /// Whether the file at `path` is being read, or was left, under another
-    /// name, or is a copy of one that is.
-    fn is_known(&self, path: &Path) -> bool {
-        let meta = std::fs::metadata(path).ok().filter(|m| m.len() > 0);
-        let Some(inode) = meta.as_ref().map(identity) else { return false };
-        let mut reads = self.followed.values().map(|f| f.tail.reads());
-        let was_left =
-            |mark: &Mark| (mark.dev, mark.ino) == inode && mark.is_of(path);
-        reads.any(|read| read == Some(inode))
-            || self.left.iter().any(was_left)
-            || self.copied(path).is_some()
-    }
-
-    /// Has it committed where reading begins before a line is read: an agent
-    /// that is killed at once would begin at another place.
-    fn commit_beginnings(
-        &mut self,
-        context: &mut Context,
-    ) -> Result<(), Closed> {
-        let mut ids = Vec::new();
-        if !context.once
-            && !context.positions.values().any(|p| parse(p).is_some())
-        {
-            // What is made from now on is news, also after a restart.
-            let id = SourceId::from("file");
-            let began = self.began.minus(TICK);
-            let written = began.0.saturating_mul(1000);
-            let mark = Mark { written, ..Mark::default() };
-            context.send(&id, Vec::new(), Some(position(&mark)))?;
-            ids.push(id);
-        }
-        for followed in self.followed.values_mut() {
-            if std::mem::take(&mut followed.begins_within) {
-                followed.flush(context, true)?;
-                ids.push(Arc::clone(&followed.id));
-            }
-        }
-        context.until_committed(&ids);
-        Ok(())
-    }
-
     /// Whether a position is still to be sent.
     fn is_unmarked(&self) -> bool {
         self.followed.values().any(|f| {
@@ -464,13 +331,8 @@ impl Files {
     }
 
     fn give_up_waiting(&mut self, context: &mut Context) -> Result<(), Closed> {
-        for followed in self.followed.values_mut() {
-            followed.with_lines(context, |tail, take| {
-                tail.give_up_waiting(take);
-            });
-            followed.flush(context, false)?;
-        }
-        Ok(())
+        let mut all = self.followed.values_mut();
+        all.try_for_each(|followed| followed.give_up_waiting(context, POLL))
     }
 
     fn mark(&mut self, context: &mut Context) -> Result<(), Closed> {
@@ -505,12 +367,4 @@ fn zone_of(root: &Path) -> TimeZone {
     let told = std::fs::read(place).ok();
     let zone = told.and_then(|data| TimeZone::tzif("localtime", &data).ok());
     zone.unwrap_or_else(TimeZone::system)
-}
-
-/// When a file was made, in nanoseconds since 1970; 0 where the filesystem
-/// does not know.
-fn born(meta: Option<&std::fs::Metadata>) -> i64 {
-    let born = meta.and_then(|meta| meta.created().ok());
-    let since = born.and_then(|t| t.duration_since(UNIX_EPOCH).ok());
-    since.and_then(|d| i64::try_from(d.as_nanos()).ok()).unwrap_or(0)
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::file_mark::Mark;
 use super::file_match::{Matching, Trust};
-use super::file_tail::{Mark, Tail, Take};
+use super::file_tail::{Tail, Take};
 use super::{Closed, Context, Counters};
 use crate::clock;
 use crate::signal::{Health, Position, SourceId};
@@ -44,6 +45,8 @@ pub(super) struct Followed {
     counters: Arc<Counters>,
     pub(super) marked: Option<Mark>,
     marked_at: Uptime,
+    /// Since when half a line of it waits for the other half.
+    waits_since: Option<Uptime>,
 }
 
 impl Followed {
@@ -62,6 +65,7 @@ impl Followed {
             begins_within: false,
             marked: stored(context, &id),
             marked_at: Uptime::default(),
+            waits_since: None,
             id,
             matching,
         }
@@ -110,6 +114,26 @@ impl Followed {
                 Ok(false)
             }
         }
+    }
+
+    /// Takes half a line as it is when the other half has not come within
+    /// `patience`.
+    pub(super) fn give_up_waiting(
+        &mut self,
+        context: &mut Context,
+        patience: Duration,
+    ) -> Result<(), Closed> {
+        if !self.tail.is_waiting() {
+            self.waits_since = None;
+            return Ok(());
+        }
+        let now = clock::boot();
+        let since = *self.waits_since.get_or_insert(now);
+        if now.since(since) < patience {
+            return Ok(());
+        }
+        self.with_lines(context, |tail, take| tail.give_up_waiting(take));
+        self.flush(context, false)
     }
 
     /// Lets `read` read, and matches the lines that it takes.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::file_tail::{Mark, Open, written};
+use super::file_mark::{Mark, Open, written};
 
 /// How many of the files beside the path are looked at, the newest; logrotate
 /// keeps a handful, or a year of days where only the last weeks are plain.
@@ -28,6 +28,8 @@ pub(super) struct Rotated {
     pub files: VecDeque<Open>,
     /// How many were there to be read and can't be any more.
     pub missed: u64,
+    /// Whether the marked file itself has another name now.
+    pub is_renamed: bool,
 }
 
 /// Finds the marked file beside `path`, and what was written after it; what
@@ -50,8 +52,10 @@ pub(super) fn rotated(
         })
     };
     // A copy is as old as what was copied, or younger.
-    let marked = find(&|_, open| open.ino == mark.ino)
-        .or_else(|| find(&|time, _| time >= mark.written));
+    let renamed = find(&|_, open| open.ino == mark.ino);
+    found.is_renamed = renamed.is_some();
+    let copied = || find(&|time, _| time >= mark.written);
+    let marked = renamed.or_else(copied);
     let is_there = marked.is_some();
     if let Some((time, path, open)) = marked {
         since = time;
@@ -76,7 +80,8 @@ pub(super) fn rotated(
     found
 }
 
-fn is_compressed(path: &Path) -> bool {
+/// Whether the name says that it was compressed.
+pub(super) fn is_compressed(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| COMPRESSED.contains(&ending))
 }

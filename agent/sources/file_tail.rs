@@ -12,48 +12,14 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::file_lines::Lines;
-use super::file_rotated::rotated;
+use super::file_mark::{Mark, Open, PRINT_MAX, Print, identity, written};
+use super::file_rotated::{Rotated, rotated};
 use super::text_header::strip;
-use crate::hash::fnv1a;
-
-/// How much of a file's beginning tells it from another: a syslog line with
-/// its date and more.
-const PRINT_MAX: usize = 256;
 
 /// How much is read at a step, which makes one batch: positions are sent
 /// meanwhile, and a flood of matches does not fill the memory.
 const STEP_MAX: usize = 64 * 1024;
-
-/// The beginning of a file: how much of it, and its hash.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
-)]
-pub struct Print {
-    len: usize,
-    hash: u64,
-}
-
-/// Where a tail stands.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize,
-)]
-pub struct Mark {
-    /// The file's device and inode.
-    pub dev: u64,
-    /// See `dev`.
-    pub ino: u64,
-    /// Everything before this has been taken, whole lines.
-    pub offset: u64,
-    /// How the file begins.
-    pub fingerprint: Print,
-    /// When it had last been written, in nanoseconds since 1970: what was
-    /// rotated after it is newer. Zero in a store of an older release.
-    #[serde(default)]
-    pub written: i64,
-}
 
 /// Where to begin in a file that was never read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,16 +57,6 @@ struct Half {
     length: u64,
 }
 
-/// An open file.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) file: File,
-    dev: u64,
-    pub(super) ino: u64,
-    pub(super) read: u64,
-    print: Print,
-}
-
 /// What a step found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
@@ -112,90 +68,17 @@ pub struct Step {
     pub missing: bool,
 }
 
-impl Mark {
-    /// Whether the file at `path` is the one that was marked.
-    pub(super) fn is_of(&self, path: &Path) -> bool {
-        Open::new(path, 0).is_ok_and(|open| open.is_marked(self))
-    }
-}
-
-impl Print {
-    fn of(file: &File, len: usize) -> io::Result<Print> {
-        let mut buffer = [0; PRINT_MAX];
-        let mut len = len.min(PRINT_MAX);
-        let mut got = 0;
-        while got < len {
-            match file.read_at(&mut buffer[got..len], got as u64)? {
-                0 => len = got,
-                n => got += n,
-            }
-        }
-        Ok(Print { len, hash: fnv1a(&buffer[..len]) })
-    }
-
-    fn fits(self, file: &File) -> bool {
-        Print::of(file, self.len).is_ok_and(|print| print == self)
-    }
-
-    /// Whether it tells a file from all others without its inode.
-    fn is_whole(self) -> bool {
-        self.len == PRINT_MAX
-    }
-}
-
-impl Open {
-    pub(super) fn new(path: &Path, read: u64) -> io::Result<Open> {
-        let file = File::open(path)?;
-        let (dev, ino) = identity(&file.metadata()?);
-        let print = Print::of(&file, PRINT_MAX)?;
-        Ok(Open { file, dev, ino, read, print })
-    }
-
-    /// Whether it begins as the marked file did and is as long.
-    fn continues(&self, mark: &Mark) -> bool {
-        mark.fingerprint.fits(&self.file)
-            && self.file.metadata().is_ok_and(|m| m.len() >= mark.offset)
-    }
-
-    /// Whether it is the marked file: renamed, or copied before the original
-    /// was truncated.
-    pub(super) fn is_marked(&self, mark: &Mark) -> bool {
-        // Where all that was taken is in the print, it is the same text.
-        let taken = 1..=mark.fingerprint.len as u64;
-        let is_same = mark.fingerprint.is_whole()
-            || taken.contains(&mark.offset)
-            || self.ino == mark.ino;
-        is_same && self.continues(mark)
-    }
-}
-
 /// Where reading stands in a file, before the line that is not whole yet.
 fn place(open: &Open, lines: &Lines) -> Option<Mark> {
+    let offset = open.read.saturating_sub(lines.pending());
     Some(Mark {
         dev: open.dev,
         ino: open.ino,
-        offset: open.read.saturating_sub(lines.pending()),
+        offset,
         fingerprint: open.print,
+        end: open.end(offset),
         written: open.file.metadata().map_or(0, |meta| written(&meta)),
     })
-}
-
-/// The last of what a file says before `end`.
-fn before(file: &File, end: u64) -> io::Result<Vec<u8>> {
-    let len = end.min(PRINT_MAX as u64);
-    let mut text = vec![0; len as usize];
-    file.read_exact_at(&mut text, end - len)?;
-    Ok(text)
-}
-
-/// When a file was last written, in nanoseconds since 1970.
-pub(super) fn written(meta: &Metadata) -> i64 {
-    meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
-}
-
-/// A file's device and inode.
-pub fn identity(meta: &Metadata) -> (u64, u64) {
-    (meta.dev(), meta.ino())
 }
 
 impl Tail {
@@ -243,14 +126,25 @@ impl Tail {
             self.open = open;
             return Ok(0);
         };
-        if let Some(mut there) = open.take_if(|open| open.is_marked(&mark)) {
+        let is_it =
+            |open: &mut Open| open.ino == mark.ino && open.is_marked(&mark);
+        let mut there = open.take_if(is_it);
+        let mut rotated = match &there {
+            Some(_) => Rotated::default(),
+            None => rotated(&self.path, &mark, ours),
+        };
+        // Where it was renamed, what begins like it is another.
+        if there.is_none() && !rotated.is_renamed {
+            there = open.take_if(|open| open.is_marked(&mark));
+        }
+        if let Some(mut there) = there {
             there.read = mark.offset;
             self.open = Some(there);
             return Ok(0);
         }
-        let mut rotated = rotated(&self.path, &mark, ours);
         let restored = |open: &&mut Open| {
-            rotated.files.is_empty()
+            !rotated.is_renamed
+                && rotated.files.is_empty()
                 && mark.fingerprint.len > 0
                 && open.continues(&mark)
         };
@@ -292,6 +186,7 @@ impl Tail {
         if meta.len() < open.read || !open.print.fits(&open.file) {
             self.truncated = place(open, &self.lines);
             open.read = 0;
+            open.end.take();
             open.print = Print::of(&open.file, PRINT_MAX)?;
             is_new = true;
             self.carry();
@@ -320,6 +215,11 @@ impl Tail {
             step.more = there.is_some() || self.open.is_some();
         }
         Ok(step)
+    }
+
+    /// Whether a line cut by a rotation waits for its other half.
+    pub fn is_waiting(&self) -> bool {
+        self.carried.is_some()
     }
 
     /// Takes a line cut by a rotation as it is: its other half has not come.
@@ -360,21 +260,9 @@ impl Tail {
         self.truncated.take()
     }
 
-    /// Where it stands, if the file at `path` is a copy of its own: it begins
-    /// as that does, and says the same up to there.
+    /// Where it stands, if the file at `path` is a copy of its own.
     pub fn copied_to(&self, path: &Path) -> Option<Mark> {
-        let open = self.open.as_ref()?;
-        let mark = self.place().filter(|mark| mark.offset > 0)?;
-        let copy = Open::new(path, 0).ok()?;
-        let is_cut =
-            open.file.metadata().is_ok_and(|meta| meta.len() < mark.offset);
-        let is_same = || {
-            let own = before(&open.file, mark.offset).ok()?;
-            let others = before(&copy.file, mark.offset).ok()?;
-            (own == others).then_some(())
-        };
-        let is_copy = copy.is_marked(&mark) && (is_cut || is_same().is_some());
-        is_copy.then_some(mark)
+        self.place().filter(|mark| mark.offset > 0 && mark.is_of(path))
     }
 
     /// Whether the file at `path` is so far a piece of its own.
@@ -385,18 +273,18 @@ impl Tail {
         let is_piece = || {
             let copy = Open::new(path, 0).ok()?;
             let len = copy.file.metadata().ok()?.len();
-            let same = |end| {
-                let own = before(&open.file, end).ok()?;
-                let others = before(&copy.file, end).ok()?;
-                (own == others).then_some(())
+            let same = |end: u64| {
+                let piece = end.min(PRINT_MAX as u64);
+                let (from, piece) = (end - piece, piece as usize);
+                let own = Print::at(&open.file, from, piece).ok()?;
+                let others = Print::at(&copy.file, from, piece).ok()?;
+                Some(own == others)
             };
-            if len == 0 || len >= mark.offset {
-                return None;
-            }
-            same(len.min(PRINT_MAX as u64))?;
-            same(len)
+            let begins_alike = same(len.min(PRINT_MAX as u64))?;
+            let is_shorter = len > 0 && len < mark.offset;
+            Some(is_shorter && begins_alike && same(len)?)
         };
-        self.path != path && is_piece().is_some()
+        self.path != path && is_piece() == Some(true)
     }
 
     fn place(&self) -> Option<Mark> {

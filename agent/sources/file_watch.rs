@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::file_glob::Glob;
-use super::file_tail::identity;
+use super::file_mark::identity;
 
 /// The watched directories and a descriptor that becomes readable when
 /// something happens in them that a glob might care for.

@@ -357,3 +357,129 @@ fn another_file_with_the_number_of_a_removed_one_loses_nothing() {
     bench.until_health(&b, |health| *health == Health::Up);
     assert_eq!(bench.lost(&b), 0);
 }
+
+#[test]
+fn logs_that_all_begin_alike_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("app.log");
+    let header = "# log of the frobnicator, version 1\n";
+    for glob in ["/app.log", "/app.log*"] {
+        fs::write(&log, "").unwrap();
+        let all = |bench: &Bench| {
+            bench.observed(&id(root, "app.log"))
+                + bench.observed(&id(root, "app.log.1"))
+        };
+        let setup = following(root, glob, false);
+        let bench = Bench::new(setup.clone());
+        bench.until_position(&id(root, "app.log"));
+        append(&log, header);
+        bench.until(|| all(&bench) == 1);
+        let positions = bench.stop();
+        append(&log, "a\nb\nc\n");
+        fs::rename(&log, root.join("app.log.1")).unwrap();
+        append(&log, &format!("{header}d\n"));
+        let bench = Bench::with(setup, positions, false);
+        append(&log, "e\n");
+        bench.until(|| all(&bench) == 6);
+        assert_eq!(bench.lost(&id(root, "app.log")), 0);
+        fs::remove_file(root.join("app.log.1")).unwrap();
+    }
+}
+
+#[test]
+fn a_copy_made_while_nobody_read_repeats_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("messages");
+    append(&log, "before\n");
+    let setup = following(root, "/messages*", false);
+    let bench = Bench::new(setup.clone());
+    let (of_log, of_copy) = (id(root, "messages"), id(root, "messages.1"));
+    bench.until_position(&of_log);
+    append(&log, "one\ntwo\n");
+    bench.until_observed(&of_log, 2);
+    let positions = bench.stop();
+    append(&log, "three\n");
+    fs::copy(&log, root.join("messages.1")).unwrap();
+    fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    append(&log, "four\n");
+    let bench = Bench::with(setup, positions, false);
+    append(&log, "five\n");
+    bench.until_observed(&of_log, 2);
+    bench.until_observed(&of_copy, 1);
+    assert_eq!((bench.lost(&of_log), bench.lost(&of_copy)), (0, 0));
+}
+
+#[test]
+fn a_copy_in_the_making_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("messages");
+    append(&log, "before\n");
+    let bench = Bench::new(following(root, "/messages*", false));
+    let of_log = id(root, "messages");
+    bench.until_position(&of_log);
+    let lines: String = (0..3000).map(|n| format!("line {n}\n")).collect();
+    append(&log, &lines);
+    bench.until_observed(&of_log, 3000);
+    let copy = root.join("messages.1");
+    for piece in fs::read(&log).unwrap().chunks(4096) {
+        append(&copy, std::str::from_utf8(piece).unwrap());
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    append(&log, "news\n");
+    bench.until_observed(&of_log, 3001);
+    append(&copy, "late\n");
+    bench.until_observed(&id(root, "messages.1"), 1);
+}
+
+#[test]
+fn half_a_line_of_a_removed_file_is_given_up_on_a_busy_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let (gone, busy) = (root.join("a.log"), root.join("b.log"));
+    append(&gone, "");
+    append(&busy, "");
+    let bench = Bench::new(following(root, "/*.log", false));
+    let a = id(root, "a.log");
+    bench.until_position(&a);
+    append(&gone, "whole\nhalf");
+    bench.until_observed(&a, 1);
+    let stop = std::sync::Arc::new(());
+    let stopped = std::sync::Arc::downgrade(&stop);
+    let writer = std::thread::spawn(move || {
+        while stopped.upgrade().is_some() {
+            append(&busy, "x\n");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    fs::remove_file(&gone).unwrap();
+    // Not before it was taken.
+    bench.until_gone(&a);
+    drop(stop);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_directory_of_logs_that_is_gone_is_told_though_others_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    fs::create_dir(root.join("mnt")).unwrap();
+    append(&root.join("mnt/a.log"), "");
+    append(&root.join("b.log"), "");
+    let trust = Trust::default();
+    let follow = ["/mnt/*.log", "/*.log", "/never/*.log"];
+    let follow = follow.map(|glob| Follow { glob: glob.into(), trust });
+    let options = Options { follow: follow.into(), root: root.to_owned() };
+    let bench = Bench::new(Setup::File(options));
+    bench.until_health("file", |health| *health == Health::Up);
+    fs::rename(root.join("mnt"), root.join("away")).unwrap();
+    fs::create_dir(root.join("mnt")).unwrap();
+    bench.until_health("file", |health| {
+        matches!(health, Health::Down(why) if why.contains("mnt/*.log"))
+    });
+    fs::rename(root.join("away/a.log"), root.join("mnt/a.log")).unwrap();
+    bench.until_health("file", |health| *health == Health::Up);
+}
