@@ -80,9 +80,9 @@ fn full_page() -> String {
             }),
         }),
     };
-    metrics.page(&scrape);
+    metrics.page(|| scrape.clone());
     // A second look must not count anything again.
-    metrics.page(&scrape).replace(env!("CARGO_PKG_VERSION"), "VERSION")
+    metrics.page(|| scrape).replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn promtool_finds_nothing_wrong_with_the_page() {
 }
 
 fn series(metrics: &Metrics) -> Vec<String> {
-    let page = metrics.page(&Scrape::default());
+    let page = metrics.page(Scrape::default);
     let lines = page.lines().map(str::to_owned);
     lines.filter(|l| l.starts_with("faultline_fault_active{")).collect()
 }
@@ -228,7 +228,7 @@ fn pattern_and_source_labels_are_bounded() {
             ..SourceCounts::default()
         })
         .collect();
-    let page = metrics.page(&Scrape { sources, ..Scrape::default() });
+    let page = metrics.page(|| Scrape { sources, ..Scrape::default() });
     assert!(page.lines().count() < 3000, "{}", page.lines().count());
     let total = "faultline_observations_total{source=\"overflow\"} 4872";
     assert!(page.contains(total), "the rest is not counted");
@@ -239,7 +239,7 @@ fn sources_that_share_a_series_are_up_if_all_of_them_are() {
     let metrics = Metrics::new();
     let name = |n: u32| format!("file:/var/log/{n}");
     let shared = |is: &str| {
-        let page = metrics.page(&Scrape::default());
+        let page = metrics.page(Scrape::default);
         let line = format!("faultline_source_up{{source=\"overflow\"}}{is}");
         page.contains(&line)
     };
@@ -257,6 +257,38 @@ fn sources_that_share_a_series_are_up_if_all_of_them_are() {
 }
 
 #[test]
+fn what_the_rest_of_the_sources_lost_is_counted_whoever_goes() {
+    let metrics = Metrics::new();
+    let name = |n: u32| format!("file:/var/log/{n}");
+    let page = |lost: &[(u32, u64)]| {
+        let one = |(n, lost): &(u32, u64)| SourceCounts {
+            id: name(*n),
+            lost: *lost,
+            ..SourceCounts::default()
+        };
+        let sources = lost.iter().map(one).collect();
+        metrics.page(|| Scrape { sources, ..Scrape::default() })
+    };
+    let lost = |page: &str, of: &str| {
+        let start = format!("faultline_records_lost_total{{source=\"{of}\"}} ");
+        let line = page.lines().find_map(|line| line.strip_prefix(&start));
+        line.map(|count| count.parse::<u64>().unwrap())
+    };
+    (0..200).for_each(|n| metrics.source_up(&name(n), Some(n < 150)));
+    let first = page(&[(150, 5), (151, 2)]);
+    assert_eq!(lost(&first, "overflow"), Some(7));
+    metrics.source_gone(&name(150));
+    assert_eq!(lost(&page(&[(151, 4)]), "overflow"), Some(9));
+    // One that gets series of its own leaves the others' as they are.
+    metrics.source_gone(&name(0));
+    (151..200).for_each(|n| metrics.source_up(&name(n), Some(true)));
+    let page = page(&[(151, 5)]);
+    assert_eq!(lost(&page, "overflow"), Some(9));
+    assert_eq!(lost(&page, &name(151)), Some(1));
+    assert!(page.contains("source_up{source=\"overflow\"} 1"), "{page}");
+}
+
+#[test]
 fn a_source_that_is_gone_has_no_series() {
     let metrics = Metrics::new();
     metrics.source_up("file:/a", Some(false));
@@ -268,9 +300,18 @@ fn a_source_that_is_gone_has_no_series() {
         ..SourceCounts::default()
     };
     let sources = vec![counts];
-    let page = metrics.page(&Scrape { sources, ..Scrape::default() });
+    let page = metrics.page(|| Scrape { sources, ..Scrape::default() });
     assert!(page.contains("file:/a"));
     metrics.source_gone("file:/a");
-    let page = metrics.page(&Scrape::default());
+    let page = metrics.page(Scrape::default);
     assert!(!page.contains("file:/a"), "{page}");
+    // It went between what a page collects and what it shows.
+    let counts =
+        SourceCounts { id: "file:/b".into(), ..SourceCounts::default() };
+    metrics.source_up("file:/b", Some(true));
+    let page = metrics.page(|| {
+        metrics.source_gone("file:/b");
+        Scrape { sources: vec![counts], ..Scrape::default() }
+    });
+    assert!(!page.contains("file:/b"), "{page}");
 }

@@ -127,6 +127,10 @@ impl Ready {
 impl Agent {
     /// The metrics page, now.
     pub fn page(&self) -> String {
+        self.metrics.page(|| self.scrape())
+    }
+
+    fn scrape(&self) -> Scrape {
         let sources = self.stats.all().into_iter().map(|(id, counters)| {
             use std::sync::atomic::Ordering::Relaxed;
             SourceCounts {
@@ -138,13 +142,13 @@ impl Agent {
                 last_success: counters.last_success(),
             }
         });
-        self.metrics.page(&Scrape {
+        Scrape {
             sources: sources.collect(),
             unexplained: self.unexplained.total(),
             store: self.store.status(),
             log_dropped: self.log.dropped(),
             cluster: self.cluster.as_ref().map(|counts| counts.show()),
-        })
+        }
     }
 }
 

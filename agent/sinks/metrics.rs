@@ -185,9 +185,11 @@ impl Metrics {
         self.own.ledger(counts);
     }
 
-    /// The page, in the text format.
-    pub fn page(&self, scrape: &Scrape) -> String {
+    /// The page, in the text format. What is shown is read one page after
+    /// the other, so that none shows less than the one before.
+    pub fn page(&self, read: impl FnOnce() -> Scrape) -> String {
         let _one_at_a_time = locked(&self.scraping);
+        let scrape = read();
         self.sources.show(&scrape.sources, scrape.unexplained);
         self.own.show(&scrape.store, scrape.log_dropped);
         if let Some(shown) = &scrape.cluster {

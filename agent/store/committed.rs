@@ -6,11 +6,11 @@
 //! once, until the place is committed. Later positions need no waiting: what
 //! was read since the last one is read again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::signal::SourceId;
+use crate::signal::{Position, SourceId};
 
 /// The sources with a position on the disk.
 #[derive(Debug, Default)]
@@ -40,11 +40,13 @@ impl Committed {
         state.ids.contains(id)
     }
 
-    /// These are on the disk.
-    pub(super) fn add<'a>(&self, ids: impl Iterator<Item = &'a SourceId>) {
+    /// These are on the disk; an empty one is forgotten there.
+    pub(super) fn add(&self, positions: &BTreeMap<SourceId, Position>) {
         let mut state = self.lock();
-        for id in ids {
-            if !state.ids.contains(id) {
+        for (id, position) in positions {
+            if position.0.is_empty() {
+                state.ids.remove(id);
+            } else if !state.ids.contains(id) {
                 state.ids.insert(id.clone());
             }
         }
@@ -75,11 +77,17 @@ mod tests {
     fn what_is_on_the_disk_is_not_waited_for_nor_what_cannot_get_there() {
         let committed = Committed::default();
         let (here, there) = (SourceId::from("a"), SourceId::from("b"));
-        committed.add([&here].into_iter());
+        let at = |text: &str| {
+            let position = Position(text.to_owned());
+            BTreeMap::from([(here.clone(), position)])
+        };
+        committed.add(&at("1"));
         assert!(committed.wait(&here, LONG));
         committed.fail();
         assert!(!committed.wait(&there, LONG));
-        committed.add([&here].into_iter());
+        committed.add(&at("2"));
         assert!(!committed.wait(&there, Duration::ZERO));
+        committed.add(&at(""));
+        assert!(!committed.wait(&here, Duration::ZERO));
     }
 }

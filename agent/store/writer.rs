@@ -311,7 +311,7 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
     let mut state = shared.lock();
     state.busy = None;
     if let Some(mut loaded) = loaded {
-        shared.committed.add(loaded.positions.keys());
+        shared.committed.add(&loaded.positions);
         // What is pending is newer than what was found, where this process
         // wrote it; before the first opening it did not know what it holds.
         let is_newer = |f: &Fault| state.pending.faults.contains_key(&f.key);
@@ -366,7 +366,7 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     let good = result.is_ok();
     if good {
         state.status.writes += 1;
-        shared.committed.add(pending.positions.keys());
+        shared.committed.add(&pending.positions);
     } else {
         shared.committed.fail();
         let newer = std::mem::replace(&mut state.pending, pending);

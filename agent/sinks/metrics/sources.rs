@@ -28,6 +28,12 @@ pub struct SourceCounts {
     pub last_success: Timestamp,
 }
 
+impl SourceCounts {
+    fn all(&self) -> [u64; 4] {
+        [self.observations, self.lost, self.invalid, self.restarts]
+    }
+}
+
 /// The series of sources.
 #[derive(Debug)]
 pub(super) struct SourceMetrics {
@@ -41,6 +47,14 @@ pub(super) struct SourceMetrics {
     unexplained: IntCounter,
     /// Sources that can't exist here: no series, no alarm.
     absent: Mutex<BTreeSet<String>>,
+    /// Those that have series of their own, first come.
+    own: Mutex<BTreeSet<String>>,
+    /// What was shown of each: its observations, losses, invalid records and
+    /// restarts.
+    shown: Mutex<BTreeMap<String, [u64; 4]>>,
+    /// Those that went while a page may have been made: what that has
+    /// collected of them is not shown any more.
+    left: Mutex<BTreeSet<String>>,
     /// Those of no series of their own, and whether they read: together they
     /// do if all of them do.
     crowd: Mutex<BTreeMap<String, bool>>,
@@ -93,6 +107,9 @@ impl SourceMetrics {
                  takes.",
             ),
             absent: Mutex::default(),
+            own: Mutex::default(),
+            shown: Mutex::default(),
+            left: Mutex::default(),
             crowd: Mutex::default(),
         }
     }
@@ -102,11 +119,13 @@ impl SourceMetrics {
         match up {
             Some(up) => {
                 locked(&self.absent).remove(source);
+                locked(&self.left).remove(source);
                 let label = self.bounded_source(source);
                 if label == OVERFLOW {
                     locked(&self.crowd).insert(source.to_owned(), up);
                     self.show_crowd();
                 } else {
+                    self.leave_crowd(source);
                     let gauge = self.up.with_label_values(&[label]);
                     gauge.set(i64::from(up));
                 }
@@ -141,6 +160,12 @@ impl SourceMetrics {
     /// alarm, and grow without end where files have dates in their names.
     pub(super) fn gone(&self, source: &str) {
         locked(&self.absent).remove(source);
+        let mut left = locked(&self.left);
+        if left.len() < SOURCES_MAX {
+            left.insert(source.to_owned());
+        }
+        drop(left);
+        locked(&self.own).remove(source);
         let label = &[source];
         // What has no series has none to lose.
         let _ = self.up.remove_label_values(label);
@@ -155,15 +180,15 @@ impl SourceMetrics {
 
     /// The source's name, or the overflow's when it is one too many.
     fn bounded_source<'a>(&self, source: &'a str) -> &'a str {
-        use prometheus::core::Collector;
-        let families = self.up.collect();
-        let metrics = families.first().map(|f| f.get_metric());
-        let metrics = metrics.unwrap_or_default();
-        let known = metrics
-            .iter()
-            .any(|m| m.get_label().iter().any(|l| l.value() == source));
-        let room = known || metrics.len() < SOURCES_MAX;
-        if room { source } else { OVERFLOW }
+        let mut own = locked(&self.own);
+        if own.contains(source) {
+            return source;
+        }
+        if own.len() >= SOURCES_MAX {
+            return OVERFLOW;
+        }
+        own.insert(source.to_owned());
+        source
     }
 
     /// Announces whether user programs' records are believed.
@@ -172,37 +197,41 @@ impl SourceMetrics {
     }
 
     /// Shows what sources have counted, and what kernel lines nothing takes.
+    /// What they have counted must not be older than the last call.
     pub(super) fn show(&self, sources: &[SourceCounts], unexplained: u64) {
-        let mut merged: BTreeMap<&str, SourceCounts> = BTreeMap::new();
-        let absent = locked(&self.absent);
+        let mut shown = locked(&self.shown);
+        let (absent, mut left) = (locked(&self.absent), locked(&self.left));
+        let mut before = std::mem::take(&mut *shown);
+        let mut latest: BTreeMap<&str, Timestamp> = BTreeMap::new();
         for counts in sources {
-            if counts.observations == 0 && absent.contains(&counts.id) {
+            let is_absent =
+                counts.observations == 0 && absent.contains(&counts.id);
+            if is_absent || left.contains(&counts.id) {
                 continue;
             }
-            let room = merged.len() < SOURCES_MAX;
-            let label = if room { counts.id.as_str() } else { OVERFLOW };
-            let sum = merged.entry(label).or_default();
-            sum.observations += counts.observations;
-            sum.lost += counts.lost;
-            sum.invalid += counts.invalid;
-            sum.restarts += counts.restarts;
-            sum.last_success = sum.last_success.max(counts.last_success);
+            let label = self.bounded_source(&counts.id);
+            let now = counts.all();
+            let before = before.remove(&counts.id).unwrap_or_default();
+            let counters =
+                [&self.observations, &self.lost, &self.invalid, &self.restarts];
+            for ((counters, now), before) in
+                counters.iter().zip(now).zip(before)
+            {
+                // A source that came back counts from nothing.
+                let more = now.checked_sub(before).unwrap_or(now);
+                counters.with_label_values(&[label]).inc_by(more);
+            }
+            shown.insert(counts.id.clone(), now);
+            let last = latest.entry(label).or_default();
+            *last = (*last).max(counts.last_success);
         }
-        for (label, sum) in merged {
-            self.show_source(label, &sum);
+        left.clear();
+        for (label, last) in latest {
+            if last.0 > 0 {
+                let gauge = self.last_success.with_label_values(&[label]);
+                gauge.set(last.0 / 1_000_000);
+            }
         }
         raise(&self.unexplained, unexplained);
-    }
-
-    fn show_source(&self, label: &str, counts: &SourceCounts) {
-        let label = &[label];
-        raise(&self.observations.with_label_values(label), counts.observations);
-        raise(&self.lost.with_label_values(label), counts.lost);
-        raise(&self.invalid.with_label_values(label), counts.invalid);
-        raise(&self.restarts.with_label_values(label), counts.restarts);
-        if counts.last_success.0 > 0 {
-            let seconds = counts.last_success.0 / 1_000_000;
-            self.last_success.with_label_values(label).set(seconds);
-        }
     }
 }
