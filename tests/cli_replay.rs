@@ -272,6 +272,27 @@ fn one_event_told_in_several_lines_counts_one() {
 }
 
 #[test]
+fn lines_of_a_broken_export_are_told() {
+    // Its length went through an editor, or the rest was cut off.
+    let head = b"__CURSOR=s=1\n_TRANSPORT=kernel\nMESSAGE\n";
+    let rest = b"EDAC MC0: 1 UE\n\nEDAC MC0: 1 UE\n";
+    let place = place();
+    let path = place.path().join("export");
+    let path = path.to_str().unwrap();
+    for (length, passed) in [(u64::MAX, 3), (1 << 20, 3), (14, 0)] {
+        let log = [&head[..], &length.to_le_bytes(), rest].concat();
+        std::fs::write(path, log).unwrap();
+        let replay = json(&["replay", "--json", path]);
+        assert_eq!(replay["input"]["lines_passed_over"], passed, "{length}");
+        let said = "line(s) passed over: the journal export is broken";
+        let told = run(place.path(), &["replay", path]).out;
+        assert_eq!(told.contains(said), passed > 0, "{told}");
+        let ran = run(place.path(), &["replay", "--matches", "--json", path]);
+        assert_eq!(ran.err.contains(said), passed > 0, "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_long_message_in_an_export_is_no_record_and_hides_none() {
     let kernel = |dimm: u32| {
         format!(

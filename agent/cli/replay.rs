@@ -59,6 +59,10 @@ pub struct ReplayArgs {
     pub root: Option<PathBuf>,
 }
 
+/// What is said of lines that nobody could make sense of.
+const BROKEN: &str = "line(s) passed over: the journal export is broken there \
+    (cut off, or copied as text)";
+
 /// What the lines are handed to.
 trait Sink {
     /// Takes a line; whether something was shown because of it.
@@ -88,6 +92,7 @@ pub fn run(
         let mut sink = Matches::new(&set, global.json, out);
         feed(&mut input, &mut reader, &mut sink)
             .with_context(|| format!("{name}"))?;
+        warn_of(reader.passed_over());
         return Ok(Exit::Good);
     }
     let report = Report::new(global.json, out);
@@ -99,8 +104,15 @@ pub fn run(
     feed(&mut input, &mut reader, &mut sink)
         .with_context(|| format!("{name}"))?;
     sink.pass(args.follow_up)?;
-    sink.end(input.lines, input.cut)?;
+    sink.end(input.lines, input.cut, reader.passed_over())?;
     Ok(Exit::Good)
+}
+
+/// Says where there is no room in the output that lines were passed over.
+fn warn_of(passed_over: u64) {
+    if passed_over > 0 {
+        eprintln!("faultline: {passed_over} {BROKEN}");
+    }
 }
 
 /// The parts of the host below `root`.

@@ -65,7 +65,7 @@ const TROUBLE: &str = concat!(
     r"Alarm|alarm",
     r")|\b(?:",
     r"Err|err|Hang|Hung|hang|hung|Lost|lost|DOWN|Dead|dead|Died|died|",
-    r"Fault|fault|Gone|gone|Stall|stall",
+    r"Fault|fault|Gone|gone|Stall|stall|STALL|HANG|HUNG|DEAD",
     r")|",
     r"\b[Dd]own\b|[Ss]low\b|",
     r"[Nn]o (?:c(?:arrier|hannel)|link\b|response|answer)|status -\d|",

@@ -150,6 +150,8 @@ pub struct Export {
     binary: Option<Binary>,
     /// An entry that can't be followed is passed over, up to the next.
     lost: bool,
+    /// How many lines were passed over so.
+    passed: u64,
 }
 
 /// A field that says how long it is.
@@ -162,6 +164,8 @@ struct Binary {
     whole: bool,
     /// How many bytes came, newlines counted.
     came: u64,
+    /// In how many lines.
+    lines: u64,
 }
 
 /// The longest value kept; of a longer one, its beginning.
@@ -185,6 +189,7 @@ impl Binary {
             }
         }
         self.came += length as u64 + 1;
+        self.lines += 1;
     }
 
     /// How many bytes still come, its last newline with them; `None` while
@@ -224,6 +229,7 @@ impl Export {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let cursor = line.strip_prefix(b"__CURSOR=");
         if self.entry.is_none() && cursor.is_none() {
+            self.passed += u64::from(self.lost);
             return self.lost.then_some(None);
         }
         if line.is_empty() {
@@ -273,13 +279,24 @@ impl Export {
     }
 
     fn lose(&mut self) {
-        *self = Export { lost: true, ..Export::default() };
+        let lines = self.binary.as_ref().map_or(0, |binary| binary.lines);
+        let passed = self.passed + lines;
+        *self = Export { lost: true, passed, ..Export::default() };
     }
 
     /// The input has ended.
     pub fn end(&mut self) -> Option<Entry> {
-        self.binary = None;
+        // Its length was wrong, or it was cut off.
+        if let Some(binary) = self.binary.take() {
+            self.passed += binary.lines;
+        }
         self.entry.take()
+    }
+
+    /// How many lines nobody could make sense of: an export that was cut off,
+    /// or went through what changes bytes.
+    pub fn passed_over(&self) -> u64 {
+        self.passed
     }
 }
 

@@ -166,6 +166,12 @@ impl Reader {
         self.export.is_in_value()
     }
 
+    /// How many lines belonged to a journal export that is broken, and were
+    /// passed over.
+    pub fn passed_over(&self) -> u64 {
+        self.export.passed_over()
+    }
+
     /// The input has ended: gives the log line that was still open. To be
     /// called until it gives none.
     pub fn end(&mut self) -> Option<&Line> {

@@ -307,6 +307,16 @@ fn full<'a>(first: &[u8], rest: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
     }
 }
 
+/// The level of `kern.err`; of the kernel's facility alone, since that is
+/// whose lines are wanted.
+fn facility_and_level(word: &[u8]) -> Option<u8> {
+    let level = word.strip_prefix(b"kern.")?;
+    let levels = LEVELS.iter().zip(0u8..);
+    let long = level == b"warning";
+    let mut found = levels.filter(|(name, _)| **name == level);
+    found.next().map(|(_, n)| n).or(long.then_some(4))
+}
+
 /// `host tag[1]: text`, the host may be missing.
 fn syslog(header: &mut Header<'_>) {
     let text = header.text;
@@ -316,11 +326,20 @@ fn syslog(header: &mut Header<'_>) {
     let (tag, rest) = match first.strip_suffix(b":") {
         Some(tag) => (tag, after_token(text, first)),
         None => {
-            let Some((second, _)) = token(rest) else {
+            let Some((second, behind)) = token(rest) else {
                 // A host, and an empty message of nobody.
                 header.text = rest;
                 return;
             };
+            // BusyBox: `host kern.err kernel: text`.
+            let (rest, second) =
+                match (facility_and_level(second), token(behind)) {
+                    (Some(level), Some((tag, _))) => {
+                        header.level = header.level.or(Some(level));
+                        (behind, tag)
+                    }
+                    _ => (rest, second),
+                };
             let Some(tag) = second.strip_suffix(b":") else {
                 header.text = rest;
                 return;

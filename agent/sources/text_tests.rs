@@ -309,6 +309,22 @@ proptest::proptest! {
 }
 
 #[test]
+fn busybox_writes_facility_and_level_before_the_tag() {
+    for (level, word) in [(2, "crit"), (4, "warn"), (4, "warning")] {
+        let line = one(&format!(
+            "Nov 20 10:00:00 host kern.{word} kernel: [ 8123.400921] {TEXT}"
+        ));
+        assert_eq!(line.text, TEXT.as_bytes());
+        assert_eq!((line.level, line.kernel), (Some(level), true));
+        assert_eq!(line.identifier, b"kernel");
+    }
+    for other in ["user.crit kernel:", "kern.nothing kernel:", "kern.err"] {
+        let line = one(&format!("Nov 20 10:00:00 host {other} {TEXT}"));
+        assert!(!line.kernel, "{other}");
+    }
+}
+
+#[test]
 fn a_line_of_the_syslog_protocol_has_its_time_and_writer() {
     let line = |text: &str| {
         let mut reader = Reader::new(Timestamp(i64::MAX), TimeZone::UTC);

@@ -84,10 +84,16 @@ impl<'a> Machine<'a> {
     }
 
     /// Shows how it ends.
-    pub fn end(mut self, lines: u64, cut: u64) -> io::Result<()> {
+    pub fn end(
+        mut self,
+        lines: u64,
+        cut: u64,
+        passed_over: u64,
+    ) -> io::Result<()> {
         self.end_blocks()?;
         self.totals.lines = lines;
         self.totals.cut = cut;
+        self.totals.passed_over = passed_over;
         self.totals.relative = self.clock.is_relative();
         let ledger = self.drive.ledger();
         self.totals.notes += ledger.stats().notes;

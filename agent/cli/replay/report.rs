@@ -30,6 +30,8 @@ pub struct Totals {
     pub lines: u64,
     /// Lines too long to be looked at whole.
     pub cut: u64,
+    /// Lines of a broken journal export.
+    pub passed_over: u64,
     /// Records that a pattern took.
     pub matched: u64,
     /// Boots of the machine.
@@ -211,6 +213,7 @@ impl<'a> Report<'a> {
         let input = json!({
             "lines": totals.lines,
             "lines_cut": totals.cut,
+            "lines_passed_over": totals.passed_over,
             "records_matched": totals.matched,
             "notes": totals.notes,
             "unexplained": unexplained.total(),
@@ -247,7 +250,12 @@ impl<'a> Report<'a> {
         if totals.cut > 0 {
             text.push_str(&format!(", {} too long and cut", totals.cut));
         }
-        self.out.line(text)
+        self.out.line(text)?;
+        if totals.passed_over > 0 {
+            let broken = crate::cli::replay::BROKEN;
+            self.out.line(format!("{} {broken}", totals.passed_over))?;
+        }
+        Ok(())
     }
 
     fn heading(&mut self, text: &str) -> io::Result<()> {
