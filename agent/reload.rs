@@ -330,9 +330,10 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
 /// Whether its name says that it holds patterns; what begins with a dot is
 /// an editor's or the ConfigMap volume's own.
 fn is_pattern_file(path: &Path) -> bool {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-    !name.starts_with('.')
-        && (name.ends_with(".yaml") || name.ends_with(".yml"))
+    // Also one that is no UTF-8: to pass over it would be silence.
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    !name.starts_with(b".")
+        && (name.ends_with(b".yaml") || name.ends_with(b".yml"))
 }
 
 /// Tells what is wrong with a file: its own mistakes, or those that it causes

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::drive::Drive;
 use crate::ledger::{Change, ChangeKind};
 use crate::observation::Source;
-use crate::patterns::diagnostic::{Diagnostic, Level};
+use crate::patterns::diagnostic::{Diagnostic, Level, did_you_mean};
 use crate::patterns::examples::Outcome;
 use crate::patterns::file::RawScenario;
 use crate::patterns::located::Place;
@@ -32,27 +32,43 @@ pub fn run(file: &ParsedFile, set: &Arc<PatternSet>) -> Outcome {
     let mut outcome = Outcome::default();
     for scenario in &file.file.scenarios {
         outcome.ran += 1;
-        let mut fail = |place: Place, message: String| {
-            let message =
-                format!("scenario {}: {message}", scenario.value.name);
-            outcome.failed.push(Diagnostic::new(
-                Level::Error,
-                &file.name,
-                &file.text,
-                place,
-                message,
-            ));
+        let (place, messages) = match live(&scenario.value, set) {
+            Err((place, message)) => (place, vec![message]),
+            Ok(life) => (scenario.place, differences(&scenario.value, &life)),
         };
-        match live(&scenario.value, set) {
-            Err((place, message)) => fail(place, message),
-            Ok(life) => {
-                for message in differences(&scenario.value, &life) {
-                    fail(scenario.place, message);
-                }
-            }
+        if messages.is_empty() {
+            continue;
         }
+        let name = &scenario.value.name;
+        let failed = Diagnostic::new(
+            Level::Error,
+            &file.name,
+            &file.text,
+            place,
+            format!("scenario {name}: {}", messages.join("; ")),
+        );
+        outcome.failed.push(match unknown(&scenario.value, set) {
+            Some(help) => failed.help(help),
+            None => failed,
+        });
     }
     outcome
+}
+
+/// What to do about a pattern that it names and nobody has.
+fn unknown(scenario: &RawScenario, set: &PatternSet) -> Option<String> {
+    let ended = scenario.cleared.keys();
+    let faults = scenario.raised.iter().chain(&scenario.explained).chain(ended);
+    let mut names = faults.filter_map(|fault| fault.split(' ').next());
+    let name = names.find(|name| set.get(name).is_none())?;
+    let known = set.patterns.keys().map(|name| &**name);
+    let near = did_you_mean(name, known);
+    Some(match near {
+        Some(near) => {
+            format!("no pattern is named `{name}`; did you mean `{near}`?")
+        }
+        None => format!("no pattern is named `{name}`"),
+    })
 }
 
 fn live(

@@ -90,8 +90,7 @@ pub fn run(
     let mut reader = Reader::new(latest(args, &zone), zone);
     if args.matches {
         let mut sink = Matches::new(&set, global.json, out);
-        feed(&mut input, &mut reader, &mut sink)
-            .with_context(|| format!("{name}"))?;
+        feed(&mut input, &name.to_string(), &mut reader, &mut sink)?;
         warn_of(reader.passed_over());
         return Ok(Exit::Good);
     }
@@ -101,8 +100,7 @@ pub fn run(
     let census = census.transpose()?;
     let mut sink = Machine::new(set, census, report);
     sink.begin()?;
-    feed(&mut input, &mut reader, &mut sink)
-        .with_context(|| format!("{name}"))?;
+    feed(&mut input, &name.to_string(), &mut reader, &mut sink)?;
     sink.pass(args.follow_up)?;
     sink.end(input.lines, input.cut, reader.passed_over())?;
     Ok(Exit::Good)
@@ -126,13 +124,14 @@ fn census(root: &Path, labels: &Labels) -> anyhow::Result<Arc<Census>> {
 /// Hands every line of the log to `sink`.
 fn feed(
     input: &mut Input,
+    name: &str,
     reader: &mut Reader,
     sink: &mut impl Sink,
 ) -> anyhow::Result<()> {
     let (mut raw, mut pasted) = (Vec::new(), Pasted::default());
     let (mut spread, mut whole) = (Spread::default(), Vec::new());
     loop {
-        let more = input.next(&mut raw)?;
+        let more = input.next(&mut raw).with_context(|| name.to_owned())?;
         if more && reader.is_in_value() {
             // Every byte counts.
             if let Some(line) = reader.line_of(&raw, input.length) {

@@ -22,7 +22,8 @@ pub(super) fn explain(
             ("unknown word", variant, expected)
         }
         other => {
-            let mut message = other.to_string();
+            let shape = crate::patterns::parse::shape(other);
+            let mut message = shape.unwrap_or_else(|| other.to_string());
             if line_at(text, place.0).trim_end().ends_with(':') {
                 message.push_str("; nothing stands below it");
             }

@@ -63,8 +63,12 @@ pub fn parse(source: &SourceFile) -> Result<ParsedFile, Diagnostic> {
         Err(e) => {
             let byte = source.text[e.valid_up_to()];
             let message = format!("the file is not UTF-8: byte 0x{byte:02x}");
+            let cause = match source.text.first_chunk() {
+                Some([0xff, 0xfe] | [0xfe, 0xff]) => "it is UTF-16",
+                _ => "Latin-1 is the usual cause",
+            };
             return Err(at_byte(source, e.valid_up_to(), message)
-                .help("save it as UTF-8; Latin-1 is the usual cause"));
+                .help(format!("save it as UTF-8; {cause}")));
         }
     };
     if let Some(at) = text.find('\0') {
@@ -138,18 +142,8 @@ fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
         | E::SerdeInvalidValue { unexpected, expected, .. } => {
             finding(format!("expected {expected}, found {unexpected}"))
         }
-        E::DuplicateMappingKey { key, .. } => finding(format!(
-            "the key `{}` stands here twice",
-            key.as_deref().unwrap_or("?")
-        )),
         E::Eof { .. } => finding("the file is empty or ends early".into())
             .help("a pattern file begins with `version: 1`"),
-        E::Unexpected { expected, .. } => {
-            finding(format!("expected {}", in_our_words(expected)))
-        }
-        E::InvalidScalar { ty, .. } => {
-            finding(format!("expected {}", in_our_words(ty)))
-        }
         E::InvalidBooleanStrict { .. } => {
             finding("expected true or false".into())
         }
@@ -179,11 +173,41 @@ fn explain(name: &str, text: &str, error: &serde_saphyr::Error) -> Diagnostic {
                 .help("write it out, without anchors and aliases")
         }
         other => {
-            let words = of_yaml(&other.to_string());
-            let colon = words.starts_with("mapping values");
+            let words = shape(other);
+            let words = words.unwrap_or_else(|| of_yaml(&other.to_string()));
+            let help = if words.starts_with("mapping values") {
+                Some(quoted(text, place))
+            } else {
+                let escape = words.contains("double quotes");
+                escape.then(|| "write expressions in single quotes".into())
+            };
             let finding = finding(words);
-            if colon { finding.help(quoted(text, place)) } else { finding }
+            match help {
+                Some(help) => finding.help(help),
+                None => finding,
+            }
         }
+    }
+}
+
+/// What the parser says of a shape that is not the one wanted, in our words.
+pub fn shape(error: &serde_saphyr::Error) -> Option<String> {
+    use serde_saphyr::Error as E;
+    match error {
+        E::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("?");
+            Some(format!("the key `{key}` stands here twice"))
+        }
+        E::Unexpected { expected, .. } => {
+            Some(format!("expected {}", in_our_words(expected)))
+        }
+        E::InvalidScalar { ty, .. } => {
+            Some(format!("expected {}", in_our_words(ty)))
+        }
+        E::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
+            Some("expected one word".into())
+        }
+        _ => None,
     }
 }
 
@@ -220,6 +244,9 @@ fn of_yaml(words: &str) -> String {
     let said = &first[..end];
     if said.contains("found a tab") {
         return "a tab stands where YAML wants spaces".into();
+    }
+    if said.contains("unknown escape character") {
+        return "in double quotes a backslash is YAML's own".into();
     }
     if said.contains("recursion limit") {
         return "the file is nested or repeated beyond all need".into();
