@@ -288,6 +288,14 @@ impl Config {
             let message = format!("glob: {glob:?} must be an absolute path");
             return Err(("glob", message));
         }
+        let mut globs = self.sources.file.paths.iter().map(|path| &path.glob);
+        if let Some(glob) = globs.find(|glob| glob.contains(['[', '{'])) {
+            let message = format!(
+                "glob: {glob:?}: only `*` and `?` are understood; write an \
+                 entry for each"
+            );
+            return Err(("glob", message));
+        }
         for (key, name) in [
             ("namespace", &self.kubernetes.namespace),
             ("lease", &self.kubernetes.lease),

@@ -84,6 +84,10 @@ fn what_cannot_be_is_refused_with_its_place() {
         ("- a\n", "config.yaml:1:1"),
         ("sources: { file: { paths: [{ glob: '' }] } }\n", "absolute path"),
         ("sources: { file: { paths: [{ glob: log/a }] } }\n", "absolute path"),
+        (
+            "sources: { file: { paths: [{ glob: '/log/[ab]' }] } }\n",
+            "only `*` and `?` are",
+        ),
         ("node: a\nsources:\n# kmsg:\n", "nothing stands below it\n  | sou"),
     ] {
         let message = error(text);

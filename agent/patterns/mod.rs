@@ -22,6 +22,7 @@ pub mod observed;
 pub mod parse;
 pub mod pattern;
 pub mod rule;
+mod sense;
 pub mod set;
 mod shown;
 mod skeleton;

@@ -308,17 +308,35 @@ fn moving_a_pattern_does_not_change_its_hash_but_editing_does() {
     );
 }
 
+fn warnings(patterns: &str) -> Vec<String> {
+    let source = SourceFile {
+        name: "t.yaml".into(),
+        text: file(patterns).into_bytes(),
+        builtin: false,
+    };
+    let compiled = compile(&[parse(&source).unwrap()]);
+    let found = compiled.unwrap_or_else(|e| panic!("{e:?}")).1;
+    found.into_iter().map(|d| d.message).collect()
+}
+
+#[test]
+fn a_tolerance_that_each_recovery_empties_is_told() {
+    let told = |hold: &str, tolerate: &str| {
+        let tolerate = format!("    tolerate: {tolerate}\n    clear:\n");
+        let text = ERROR.replace("    clear:\n", &tolerate);
+        let text = text.replace(", hold: 1m", hold);
+        let mut told = warnings(&text).into_iter();
+        told.any(|message| message.contains("each recovery empties"))
+    };
+    assert!(told("", "1 in 1h"));
+    assert!(!told(", hold: 1m", "1 in 1h"));
+    assert!(!told("", "none"));
+}
+
 #[test]
 fn what_says_nothing_in_a_pattern_that_opens_no_fault_is_told() {
     let idle = |patterns: &str| -> Vec<String> {
-        let source = SourceFile {
-            name: "t.yaml".into(),
-            text: file(patterns).into_bytes(),
-            builtin: false,
-        };
-        let compiled = compile(&[parse(&source).unwrap()]);
-        let found = compiled.unwrap_or_else(|e| panic!("{e:?}")).1;
-        let idle = found.into_iter().map(|d| d.message);
+        let idle = warnings(patterns).into_iter();
         idle.filter(|m| m.ends_with("says nothing here")).collect()
     };
     assert_eq!(idle(ERROR), [""; 0]);
