@@ -260,7 +260,12 @@ impl Reader {
             self.record(raw, &record);
             return Filled::Record;
         }
-        self.plain(raw);
+        if self.is_followed || !raw.contains(&NO_BREAK_SPACE[0]) {
+            self.plain(raw);
+        } else {
+            self.plain(&with_plain_blanks(raw));
+            set(&mut self.current.raw, raw);
+        }
         Filled::Line
     }
 
@@ -438,6 +443,20 @@ fn in_year(date: DateTime, year: i16) -> Option<DateTime> {
 fn set(buffer: &mut Vec<u8>, text: &[u8]) {
     buffer.clear();
     buffer.extend_from_slice(text);
+}
+
+/// U+00A0 in UTF-8, which mails have in the place of blanks.
+const NO_BREAK_SPACE: &[u8] = b"\xc2\xa0";
+
+fn with_plain_blanks(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&byte, after)) = rest.split_first() {
+        let blank = rest.strip_prefix(NO_BREAK_SPACE);
+        out.push(if blank.is_some() { b' ' } else { byte });
+        rest = blank.unwrap_or(after);
+    }
+    out
 }
 
 #[cfg(test)]

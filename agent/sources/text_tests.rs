@@ -309,6 +309,19 @@ proptest::proptest! {
 }
 
 #[test]
+fn blanks_that_a_mail_made_no_break_spaces_are_blanks() {
+    let raw = "[   12.345678]\u{a0}EDAC MC0:\u{a0}\u{a0}1 UE, \u{a3}5, \u{b5}s";
+    let line = one(raw);
+    let text = "EDAC MC0:  1 UE, \u{a3}5, \u{b5}s";
+    assert_eq!(line.text, text.as_bytes());
+    assert_eq!(line.raw, raw.as_bytes());
+    let mut reader = reader();
+    reader.follow_at(LATEST);
+    let line = reader.line("EDAC\u{a0}MC0: 1 UE".as_bytes()).unwrap();
+    assert_eq!(line.text, "EDAC\u{a0}MC0: 1 UE".as_bytes());
+}
+
+#[test]
 fn busybox_writes_facility_and_level_before_the_tag() {
     for (level, word) in [(2, "crit"), (4, "warn"), (4, "warning")] {
         let line = one(&format!(
