@@ -40,6 +40,10 @@ const NAP: Duration = Duration::from_secs(10);
 /// without it. Until then nothing is taken back.
 const RESTORE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the line that says what runs waits for sources that were tried
+/// and have not told how they are.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Who this agent is.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -84,7 +88,7 @@ pub struct Keeper {
     pub pending: Pending,
     /// Whether the store has been read.
     pub restored: bool,
-    /// When the node's state was to be shown for the first time.
+    /// When it began to work.
     pub began: Option<Uptime>,
     /// How often the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
@@ -452,7 +456,10 @@ impl Keeper {
             super::tell_manager(&[sd_notify::NotifyState::Watchdog]);
         }
         if self.tidying.is_new() {
-            if !self.ready.waiting().is_empty() {
+            let began = *self.began.get_or_insert(boot);
+            let waits = boot.since(began) < HEALTH_PATIENCE
+                && self.health.values().any(Option::is_none);
+            if waits || !self.ready.waiting().is_empty() {
                 return;
             }
             self.sum_up();
