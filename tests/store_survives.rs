@@ -348,11 +348,24 @@ fn damage_that_sqlite_passes_over_is_set_aside_too() {
     let (_, aside) = begin(&directory);
     assert!(aside.unwrap() == kept);
 
-    let (directory, path, log) = prepared();
-    let kept = fs::read(&path).unwrap();
-    fs::write(&log, vec![0; 32]).unwrap();
-    let (aside, log) = begin(&directory);
-    assert!(aside == kept && log.unwrap() == [0; 32]);
+    // Of a damaged log what is whole is read, and a copy is kept.
+    let harms: [fn(&mut Vec<u8>); 4] = [
+        |log| log.fill(0),
+        |log| log.truncate(20),
+        |log| log[26] ^= 1,
+        |log| log[5000] ^= 1,
+    ];
+    for harm in harms {
+        let (directory, _, log) = prepared();
+        let mut bytes = fs::read(&log).unwrap();
+        harm(&mut bytes);
+        fs::write(&log, &bytes).unwrap();
+        let loaded = start(directory.path()).first(PATIENCE).unwrap();
+        let [note] = &loaded.notes[..] else { panic!("{:?}", loaded.notes) };
+        assert!(note.contains("state.db-wal is damaged"), "{note}");
+        let (_, copy) = note.rsplit_once(' ').unwrap();
+        assert!(fs::read(copy).unwrap() == bytes, "{note}");
+    }
 
     let (directory, path, log) = prepared();
     fs::remove_file(&path).unwrap();
@@ -365,6 +378,65 @@ fn damage_that_sqlite_passes_over_is_set_aside_too() {
     let kept = fs::read(&path).unwrap();
     let (aside, _) = begin(&directory);
     assert!(aside == kept);
+}
+
+#[test]
+fn files_that_somebody_cuts_or_removes_are_missed_and_written_anew() {
+    for (name, removed) in
+        [("state.db-wal", true), ("state.db-wal", false), ("state.db", false)]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let (wake, woken) = std::sync::mpsc::channel();
+        let wake = Box::new(move || wake.send(()).unwrap());
+        let path = directory.path().to_owned();
+        let store = Store::waking(path, Machine::default(), wake);
+        store.first(PATIENCE).unwrap();
+        woken.recv_timeout(PATIENCE).unwrap();
+        store.put(numbered(1));
+        written(&store);
+        let path = directory.path().join(name);
+        match removed {
+            true => fs::remove_file(&path).unwrap(),
+            false => fs::write(&path, "").unwrap(),
+        }
+        woken.recv_timeout(PATIENCE).expect("it looks now and then");
+        assert!(store.late().1, "{name}");
+        store.put(numbered(1));
+        written(&store);
+        let loaded = store::read(directory.path()).unwrap();
+        assert_eq!(number_of(&loaded), Some(1), "{name}");
+    }
+}
+
+#[test]
+fn what_people_were_told_of_does_not_stay_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(1));
+    written(&store);
+    // The next position is written when there is time.
+    let position = Position("1".into());
+    let positions = [("kmsg".into(), position)].into();
+    store.put(Pending { positions, ..Pending::default() });
+    written(&store);
+    let copy = tempfile::tempdir().unwrap();
+    let name = |of: &tempfile::TempDir| of.path().join(store::FILE);
+    fs::copy(name(&directory), name(&copy)).unwrap();
+    assert_eq!(number_of(&store::read(copy.path()).unwrap()), Some(1));
+}
+
+#[test]
+fn nothing_of_the_store_is_memory_that_a_full_disk_takes_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    store.put(numbered(1));
+    written(&store);
+    assert_eq!(number_of(&store::read(directory.path()).unwrap()), Some(1));
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let directory = directory.path().to_str().unwrap();
+    assert!(!maps.contains(directory), "{maps}");
 }
 
 #[test]

@@ -1,39 +1,80 @@
 //! Setting a database aside: renamed with its companions, never deleted.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, wal};
 use crate::time::Timestamp;
 
 /// How many damaged files are kept before no more are set aside: a disk that
 /// damages every new file must not be filled with them.
 const SET_ASIDE_MAX: usize = 16;
 
-/// What a write-ahead log begins with, whatever its byte order
-/// (<https://www.sqlite.org/fileformat2.html#walformat>).
-const WAL_MAGIC: [[u8; 4]; 2] = [[0x37, 0x7f, 6, 0x82], [0x37, 0x7f, 6, 0x83]];
-
 /// Damage that SQLite passes over: beside an empty database it deletes the
-/// write-ahead log, and one that is no such log it writes over.
+/// write-ahead log.
 pub(super) fn hidden_damage(path: &Path) -> Option<&'static str> {
-    let log = suffixed(path, "-wal");
     let length = |path: &Path| fs::metadata(path).map_or(0, |m| m.len());
-    if length(&log) == 0 {
-        return None;
-    }
-    if length(path) == 0 {
-        return Some("it is empty, and its write-ahead log is not");
-    }
-    let mut magic = [0; 4];
-    let read = fs::File::open(&log).and_then(|mut f| f.read_exact(&mut magic));
-    let is_log = read.is_err() || WAL_MAGIC.contains(&magic);
-    (!is_log).then_some("its write-ahead log is none")
+    let is_alone = length(path) == 0 && length(&suffixed(path, "-wal")) > 0;
+    is_alone.then_some("it is empty, and its write-ahead log is not")
+}
+
+/// Keeps a copy of a write-ahead log that is damaged, which SQLite passes
+/// over and writes over; where, and how much of it is lost.
+pub(super) fn keep_damaged_log(
+    path: &Path,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let log = suffixed(path, "-wal");
+    let Ok(bytes) = fs::read(&log) else { return Ok(None) };
+    let lost = match wal::read(&bytes) {
+        Ok(log) if !log.is_damaged => return Ok(None),
+        Ok(_) => "what was written last is lost",
+        Err(_) => "what was written since the last checkpoint is lost",
+    };
+    let reason = "its write-ahead log is damaged";
+    let name = free_name(path, "corrupt", reason, now)?;
+    let copy = suffixed(&name, "-wal");
+    fs::copy(&log, &copy).map_err(|e| Error::SetAside {
+        path: log.clone(),
+        reason: "its frames are damaged".into(),
+        why: e.to_string(),
+    })?;
+    Ok(Some(format!(
+        "{} is damaged: {lost}; a copy is kept as {}",
+        log.display(),
+        copy.display(),
+    )))
 }
 
 /// Renames the database and its companions; returns the new name.
 pub(super) fn set_aside(
+    path: &Path,
+    what: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<PathBuf, Error> {
+    let aside = free_name(path, what, reason, now)?;
+    let failed = |why: String| Error::SetAside {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+        why,
+    };
+    // The log first: SQLite deletes one that it finds beside no database.
+    for companion in ["-wal", "-shm"] {
+        let from = suffixed(path, companion);
+        if from.exists() {
+            fs::rename(&from, suffixed(&aside, companion))
+                .map_err(|e| failed(e.to_string()))?;
+        }
+    }
+    if path.exists() {
+        fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
+    }
+    Ok(aside)
+}
+
+/// A name that nothing has yet, for what is damaged.
+fn free_name(
     path: &Path,
     what: &str,
     reason: &str,
@@ -55,24 +96,13 @@ pub(super) fn set_aside(
              then remove them"
         )));
     }
-    let Some(aside) = names.into_iter().find(|name| !name.exists()) else {
-        return Err(failed("every name is taken".into()));
-    };
-    // The log first: SQLite deletes one that it finds beside no database.
-    for companion in ["-wal", "-shm"] {
-        let from = suffixed(path, companion);
-        if from.exists() {
-            fs::rename(&from, suffixed(&aside, companion))
-                .map_err(|e| failed(e.to_string()))?;
-        }
-    }
-    if path.exists() {
-        fs::rename(path, &aside).map_err(|e| failed(e.to_string()))?;
-    }
-    Ok(aside)
+    let is_free =
+        |name: &PathBuf| !name.exists() && !suffixed(name, "-wal").exists();
+    let free = names.into_iter().find(is_free);
+    free.ok_or_else(|| failed("every name is taken".into()))
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -84,7 +114,6 @@ fn kept_aside(path: &Path) -> usize {
     let is_aside = |name: &str| {
         (name.starts_with("state.db.corrupt-")
             || name.starts_with("state.db.newer-"))
-            && !name.ends_with("-wal")
             && !name.ends_with("-shm")
     };
     entries

@@ -7,9 +7,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
-use super::aside::{hidden_damage, set_aside};
+use super::aside::{hidden_damage, keep_damaged_log, set_aside, suffixed};
 use super::{
     Error, FILE, HISTORY_RECENT, HISTORY_ROWS, HistoryEntry, Loaded, Pending,
 };
@@ -31,7 +31,7 @@ pub const OURS: i64 = SCHEMA;
 const OLDEST_READER: i64 = 1;
 
 /// How long SQLite waits for a lock that a reading command holds.
-pub(super) const BUSY: Duration = Duration::from_secs(2);
+const BUSY: Duration = Duration::from_secs(2);
 
 /// The file whose lock says that an agent writes here.
 const LOCK: &str = "lock";
@@ -52,8 +52,10 @@ const TABLES: &str = "
 pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
-    /// Device and inode of the file that is open.
-    identity: (u64, u64),
+    /// The files as they were left.
+    files: Files,
+    /// Whether the log holds what people were told of.
+    is_behind: bool,
     /// Held as long as the database is open: two agents would undo each
     /// other's rows.
     _lock: fs::File,
@@ -71,6 +73,11 @@ impl Database {
         let path = directory.join(FILE);
         let lock = lock(directory)?;
         let again = lock.try_clone();
+        let damaged_log = keep_damaged_log(&path, now)?;
+        let with_note = |(database, mut loaded): (Database, Loaded)| {
+            loaded.notes.extend(damaged_log.clone());
+            (database, loaded)
+        };
         let (what, reason) = match Database::try_open(&path, machine, lock) {
             Err(Error::Sqlite { source, .. }) if is_damage(&source) => {
                 ("corrupt", source.to_string())
@@ -82,7 +89,7 @@ impl Database {
                 );
                 ("newer", reason)
             }
-            other => return other,
+            other => return other.map(with_note),
         };
         let aside = set_aside(&path, what, &reason, now)?;
         let lock = again.map_err(|source| Error::Directory {
@@ -108,33 +115,54 @@ impl Database {
         if let Some(what) = hidden_damage(path) {
             return Err(sql(corrupt(what.to_owned())));
         }
-        let mut connection = Connection::open(path).map_err(sql)?;
+        let mut connection = open_alone(path).map_err(sql)?;
         prepare(&connection).map_err(sql)?;
         check(&connection).map_err(sql)?;
         if let Some(schema) = too_new(&connection).map_err(sql)? {
             return Err(Error::TooNew { path: path.to_owned(), schema });
         }
         let loaded = bind(&mut connection, machine).map_err(sql)?;
-        let identity = identity(path)
-            .ok_or_else(|| Error::Vanished { path: path.to_owned() })?;
         let path = path.to_owned();
-        Ok((Database { connection, path, identity, _lock: lock }, loaded))
+        let files = Files::at(&path);
+        let is_behind = true;
+        let database =
+            Database { connection, path, files, is_behind, _lock: lock };
+        Ok((database, loaded))
     }
 
-    /// Whether the file is still the one under its name: one that was removed
-    /// takes writes as before, and nobody would ever read them.
+    /// Whether the files are still those under their names, and as long as
+    /// they were left: one that was removed takes writes as before, and
+    /// nobody would ever read them.
     pub(super) fn look(&self) -> Result<(), Error> {
-        match identity(&self.path) == Some(self.identity) {
+        match self.files.are_in(&Files::at(&self.path)) {
             true => Ok(()),
             false => Err(Error::Vanished { path: self.path.clone() }),
+        }
+    }
+
+    /// Moves what people were told of from the log into the database itself:
+    /// the log can be lost more easily. To be called when there is time.
+    pub(super) fn rest(&mut self) {
+        if std::mem::take(&mut self.is_behind) {
+            // What can't be moved stands in the log.
+            let _ = self.connection.query_row(
+                "PRAGMA wal_checkpoint(PASSIVE)",
+                [],
+                |_| Ok(()),
+            );
+            self.files = Files::at(&self.path);
         }
     }
 
     /// Writes all of `pending` in one transaction.
     pub(super) fn write(&mut self, pending: &Pending) -> Result<(), Error> {
         self.look()?;
-        write(&mut self.connection, pending)
-            .map_err(|source| Error::Sqlite { path: self.path.clone(), source })
+        write(&mut self.connection, pending).map_err(|source| {
+            Error::Sqlite { path: self.path.clone(), source }
+        })?;
+        self.is_behind |= !pending.history.is_empty();
+        self.files = Files::at(&self.path);
+        Ok(())
     }
 }
 
@@ -176,9 +204,37 @@ fn lock(directory: &Path) -> Result<fs::File, Error> {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.dev(), meta.ino()))
+/// Opens it for this process alone (os_unix.c: `unix-excl`). What others
+/// could share would be memory that is a file: on a disk that is full, or in
+/// a file that somebody cut, touching it kills the process.
+fn open_alone(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags_and_vfs(path, OpenFlags::default(), "unix-excl")
+}
+
+/// The database and its log: device, inode and length, where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Files([Option<(u64, u64, u64)>; 2]);
+
+impl Files {
+    fn at(path: &Path) -> Files {
+        let one = |path: &Path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.dev(), meta.ino(), meta.len()))
+        };
+        Files([one(path), one(&suffixed(path, "-wal"))])
+    }
+
+    /// Whether these are there still, and no shorter.
+    fn are_in(&self, now: &Files) -> bool {
+        let is_in = |(old, new): (&Option<_>, &Option<_>)| match (old, new) {
+            (None, _) => true,
+            (Some((d, i, len)), Some((dev, ino, now))) => {
+                (d, i) == (dev, ino) && len <= now
+            }
+            (Some::<(u64, u64, u64)>(_), None::<(u64, u64, u64)>) => false,
+        };
+        self.0[0].is_some() && self.0.iter().zip(&now.0).all(is_in)
+    }
 }
 
 /// Small caches, no memory map: resident memory is part of the contract.
@@ -197,8 +253,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA journal_size_limit = 1048576;",
     )?;
     check_ours(connection)?;
-    // Where shared memory can't be had (some network filesystems) SQLite
-    // stays with its rollback journal: slower, and as safe.
+    // Where there can be no log SQLite stays with its rollback journal:
+    // slower, and as safe.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
 }
 

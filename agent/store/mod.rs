@@ -4,7 +4,7 @@
 //! Here are the types and the file's own rules; `database.rs` opens and
 //! writes (`aside.rs` renames what is damaged), `writer.rs` is the thread that
 //! does so, `committed.rs` says whose position it wrote, `read.rs` is how
-//! commands read it without an agent.
+//! everybody else reads it, as it lies on the disk (`wal.rs`).
 //!
 //! Invariant: counts and positions reach the disk in one transaction.
 //! Invariant: nothing here ever makes the ledger's thread wait for a disk.
@@ -13,6 +13,7 @@ mod aside;
 mod committed;
 mod database;
 mod read;
+mod wal;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};

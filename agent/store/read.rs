@@ -3,12 +3,18 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::{fs, io};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
-use super::database::{BUSY, has_table, load_history, load_on, too_new};
+use super::aside::suffixed;
+use super::database::{has_table, load_history, load_on, too_new};
+use super::wal::{self, HEADER as LOG_HEADER};
 use super::{Error, FILE, HISTORY_RECENT, HistoryEntry, Loaded};
 use crate::machine::Machine;
+
+/// How often files that change under their reader are read.
+const TRIES: usize = 10;
 
 /// Faults, positions and recent history of the store in `directory`,
 /// whichever machine wrote it.
@@ -61,44 +67,38 @@ fn with<T>(
         }
         ask(connection).map_err(failed)
     };
-    let opened = open(&path, "mode=ro").map_err(failed)?;
-    match answer(&opened) {
-        // A WAL database needs its shared memory file, which can't be made
-        // on a read-only disk. Nobody writes there, so the file can be read
-        // as it lies.
-        Err(Error::Sqlite { source, .. }) if cannot_share(&source) => {
-            answer(&open(&path, "mode=ro&immutable=1").map_err(failed)?)
+    let image = image(&path)?;
+    let length = image.len();
+    let opened = (|| {
+        let mut connection = Connection::open_in_memory()?;
+        let image = &image[..];
+        connection.deserialize_read_exact("main", image, length, true)?;
+        Ok(connection)
+    })();
+    answer(&opened.map_err(failed)?)
+}
+
+/// The database as it lies on the disk, with what its log says. The agent
+/// that writes it shares it with nobody; and shared memory can't be had on a
+/// disk that is full or read-only.
+fn image(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Directory { path: path.to_owned(), source };
+    let log_path = suffixed(path, "-wal");
+    let log = || match fs::read(&log_path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(failed),
+    };
+    let mut before = log()?;
+    for _ in 0..TRIES {
+        let database = fs::read(path).map_err(failed)?;
+        let after = log()?;
+        // What was moved out of the log meanwhile may be missing in what was
+        // read before; but only a log begun anew no longer holds it.
+        let begun = |log: &[u8]| log.get(..LOG_HEADER).map(<[u8]>::to_vec);
+        if begun(&before) == begun(&after) {
+            return Ok(wal::image(database, &after));
         }
-        other => other,
+        before = after;
     }
-}
-
-fn open(path: &Path, query: &str) -> rusqlite::Result<Connection> {
-    let escaped: String = path
-        .to_string_lossy()
-        .chars()
-        .map(|c| match c {
-            '%' => "%25".to_owned(),
-            '?' => "%3f".to_owned(),
-            '#' => "%23".to_owned(),
-            c => c.to_string(),
-        })
-        .collect();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let name = format!("file:{escaped}?{query}");
-    let connection = Connection::open_with_flags(name, flags)?;
-    // After a kill the next one to open it takes up what was left, and locks
-    // everyone out for that moment.
-    connection.busy_timeout(BUSY)?;
-    Ok(connection)
-}
-
-fn cannot_share(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{CannotOpen, ReadOnly, SystemIoFailure};
-    matches!(
-        error.sqlite_error_code(),
-        Some(CannotOpen | ReadOnly | SystemIoFailure)
-    )
+    Err(failed(io::ErrorKind::ResourceBusy.into()))
 }

@@ -353,6 +353,9 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
 fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     let Some(pending) = gather(shared)? else {
         let looked = database.look();
+        if looked.is_ok() {
+            database.rest();
+        }
         let mut state = shared.lock();
         let good = looked.is_ok();
         if let Err(error) = looked {
@@ -360,7 +363,11 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
         }
         return Some(good);
     };
+    let has_time = pending.only_positions();
     let result = database.write(&pending);
+    if has_time {
+        database.rest();
+    }
     let mut state = shared.lock();
     state.busy = None;
     let good = result.is_ok();
