@@ -80,8 +80,14 @@ impl Files {
         // What comes behind its end comes now.
         followed.matching.caught_up = followed.begins_within;
         let ours = |path: &Path| found.files.contains(path);
+        // What was read to its end before it went lost nothing.
+        let place = |mark: &Mark| (mark.dev, mark.ino, mark.offset);
+        let was_read = mark.is_some_and(|mark| {
+            self.left.iter().any(|left| place(left) == place(&mark))
+        });
         match followed.tail.begin(mark, start, &ours) {
-            Ok(missed) => followed.miss(missed),
+            Ok(missed) if !was_read => followed.miss(missed),
+            Ok(_) => {}
             Err(error) => {
                 let why = format!("failed to read: {error}");
                 context.tell(&followed.id, Health::Down(why))?;

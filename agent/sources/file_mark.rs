@@ -125,6 +125,15 @@ impl Open {
             && mark.end.fits_before(&self.file, mark.offset)
     }
 
+    /// Whether what was read of it stands there still: else it was truncated,
+    /// and perhaps has grown since.
+    pub(super) fn is_intact(&self, length: u64) -> bool {
+        let (offset, end) = self.end.get();
+        length >= self.read
+            && self.print.fits(&self.file)
+            && end.fits_before(&self.file, offset)
+    }
+
     /// How what is before `offset` ends; nothing, if that is gone.
     pub(super) fn end(&self, offset: u64) -> Print {
         let (known, end) = self.end.get();

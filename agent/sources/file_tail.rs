@@ -175,7 +175,16 @@ impl Tail {
                 step.missing = self.carried.is_none();
                 return Ok(step);
             }
-            self.open = Some(Open::new(&self.path, 0)?);
+            let mut open = Open::new(&self.path, 0)?;
+            // The same log in another file: an editor's, or from a backup.
+            let same = self.before.filter(|before| {
+                before.offset > 0 && before.has_end() && open.is_marked(before)
+            });
+            if let Some(before) = same {
+                open.read = before.offset;
+                self.carried = None;
+            }
+            self.open = Some(open);
             step.more = true;
             return Ok(step);
         };
@@ -183,7 +192,7 @@ impl Tail {
         let is_there =
             there.as_ref().map(identity) == Some((open.dev, open.ino));
         let mut is_new = open.read == 0 && open.print.len == 0;
-        if meta.len() < open.read || !open.print.fits(&open.file) {
+        if !open.is_intact(meta.len()) {
             self.truncated = place(open, &self.lines);
             open.read = 0;
             open.end.take();

@@ -288,8 +288,9 @@ pub enum Error {
         /// The lock's file.
         path: PathBuf,
     },
-    /// The file was taken away or replaced while it was open.
-    #[error("{}: the file was removed or replaced", path.display())]
+    /// The file or its log was taken away, replaced or cut while it was open.
+    #[error("{}: the file, or its log, was removed, replaced or cut",
+        path.display())]
     Vanished {
         /// Which file.
         path: PathBuf,

@@ -162,7 +162,7 @@ fn faults_are_written_again_when_the_state_directory_was_taken_away() {
     agent.until(|a| a.stored_count_of(&dev) == Some(2));
     fs::remove_dir_all(directory.path().join("state")).unwrap();
     // Nothing more is said that would have to be written.
-    agent.log_line("the file was removed or replaced");
+    agent.log_line("was removed, replaced or cut");
     agent.until(|a| a.metric("faultline_state_durable") == Some(1.0));
     assert_eq!(agent.stored_count_of(&dev), Some(2));
 }

@@ -483,3 +483,81 @@ fn a_directory_of_logs_that_is_gone_is_told_though_others_are_there() {
     fs::rename(root.join("away/a.log"), root.join("mnt/a.log")).unwrap();
     bench.until_health("file", |health| *health == Health::Up);
 }
+
+#[test]
+fn the_same_log_in_another_file_is_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let (log, other) = (root.join("messages"), root.join("other"));
+    for glob in ["/messages", "/messages*"] {
+        fs::write(&log, "before\n").unwrap();
+        let bench = Bench::new(following(root, glob, false));
+        let of_log = id(root, "messages");
+        bench.until_position(&of_log);
+        append(&log, "one\ntwo\n");
+        bench.until_observed(&of_log, 2);
+        // As `sed -i` does it.
+        fs::copy(&log, &other).unwrap();
+        fs::rename(&other, &log).unwrap();
+        append(&log, "three\n");
+        bench.until_observed(&of_log, 3);
+        // A restore: for a moment there is none.
+        fs::copy(&log, &other).unwrap();
+        fs::remove_file(&log).unwrap();
+        // What a glob found is let go of, with its counters.
+        let before = match glob.ends_with('*') {
+            true => {
+                bench.until_gone(&of_log);
+                0
+            }
+            false => {
+                bench.until_health(&of_log, |h| *h != Health::Up);
+                3
+            }
+        };
+        fs::rename(&other, &log).unwrap();
+        append(&log, "four\n");
+        bench.until_observed(&of_log, before + 1);
+        append(&log, "five\n");
+        bench.until_observed(&of_log, before + 2);
+        assert_eq!(bench.lost(&of_log), 0);
+    }
+}
+
+#[test]
+fn a_log_written_anew_in_its_place_is_read_though_it_begins_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("app.log");
+    let header = format!("# {}\n", "x".repeat(300));
+    append(&log, "");
+    let bench = Bench::new(following(root, "/app.log", false));
+    let of_log = id(root, "app.log");
+    bench.until_position(&of_log);
+    append(&log, &format!("{header}a\nb\n"));
+    bench.until_observed(&of_log, 3);
+    for (round, lines) in [(1, "c\nd\ne\n"), (2, "f\ng\nh\n")] {
+        // Truncated and written in one go, as long as before or longer.
+        fs::write(&log, format!("{header}{lines}")).unwrap();
+        bench.until_observed(&of_log, 3 + 4 * round);
+    }
+}
+
+#[test]
+fn a_log_that_was_read_removed_and_made_anew_lost_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let (log, other) = (root.join("a.log"), root.join("b.log"));
+    append(&log, "");
+    append(&other, "");
+    let bench = Bench::new(following(root, "/*.log", false));
+    let of_log = id(root, "a.log");
+    bench.until_position(&of_log);
+    append(&log, "one\n");
+    bench.until_observed(&of_log, 1);
+    fs::remove_file(&log).unwrap();
+    bench.until_gone(&of_log);
+    append(&log, "another one\n");
+    bench.until_observed(&of_log, 1);
+    assert_eq!(bench.lost(&of_log), 0);
+}
