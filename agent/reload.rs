@@ -116,13 +116,15 @@ impl PatternFiles {
             packs.push(parse(&file).map_err(|d| vec![d])?);
         }
         let mut errors: BTreeMap<PathBuf, Vec<Diagnostic>> = BTreeMap::new();
-        let mut fresh = BTreeMap::new();
+        let (mut fresh, mut refused) = (BTreeMap::new(), Vec::new());
         for path in self.list(&mut errors) {
-            match read(&path).and_then(|source| parse(&source)) {
+            let source = read(&path);
+            match source.as_ref().map_err(Clone::clone).and_then(parse) {
                 Ok(file) => {
                     fresh.insert(path, file);
                 }
                 Err(d) => {
+                    refused.extend(source.map(|source| source.text));
                     errors.insert(path, vec![d]);
                 }
             }
@@ -137,6 +139,7 @@ impl PatternFiles {
         };
         let old = self.good.iter().filter(|(path, _)| untold(path));
         fresh.extend(old.map(|(path, file)| (path.clone(), file.clone())));
+        self.keep_renamed(&refused, &mut fresh, &mut errors);
         let set = loop {
             match compile(&self.in_order(&packs, &fresh)) {
                 Ok((mut set, _)) => {
@@ -178,6 +181,27 @@ impl PatternFiles {
         }
         if let Some(kept) = &self.kept {
             self.good = kept.all();
+        }
+    }
+
+    /// Keeps files that are gone in force while one with their patterns is
+    /// refused: it is their new name.
+    fn keep_renamed(
+        &self,
+        refused: &[Vec<u8>],
+        fresh: &mut BTreeMap<PathBuf, ParsedFile>,
+        errors: &mut BTreeMap<PathBuf, Vec<Diagnostic>>,
+    ) {
+        for (path, file) in &self.good {
+            let is_there =
+                fresh.contains_key(path) || errors.contains_key(path);
+            if is_there || !refused.iter().any(|text| names_of(file, text)) {
+                continue;
+            }
+            let gone = problem(path, "the file is gone".into());
+            let gone = gone.help("a file with its patterns is refused");
+            errors.insert(path.clone(), vec![gone]);
+            fresh.insert(path.clone(), file.clone());
         }
     }
 
@@ -351,6 +375,17 @@ fn blame(
         told = found.to_vec();
     }
     errors.entry(path.to_owned()).or_insert(told);
+}
+
+/// Whether a text that can't be read as patterns names one of the file's.
+fn names_of(file: &ParsedFile, text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut words = text.lines().filter_map(|line| {
+        let (_, name) = line.split_once("name:")?;
+        Some(name.trim().trim_matches(['"', '\'']))
+    });
+    let names = || file.file.patterns.iter().map(|p| &p.value.name.value);
+    words.any(|word| names().any(|name| name == word))
 }
 
 fn problem(path: &Path, message: String) -> Diagnostic {
@@ -595,6 +630,39 @@ mod tests {
         }
         fs::write(&path, other).unwrap();
         assert!(load(&mut files).files.iter().all(|f| f.errors.is_empty()));
+    }
+
+    #[test]
+    fn a_file_that_got_a_new_name_and_a_mistake_stays_in_force() {
+        let (dir, state) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let start = || {
+            let files = PatternFiles::new(vec![dir.path().into()]);
+            files.remembered_by(Kept::new(state.path()))
+        };
+        let (old, new) =
+            (dir.path().join("old.yaml"), dir.path().join("new.yaml"));
+        fs::write(&old, GOOD).unwrap();
+        let mut files = start();
+        let first = load(&mut files);
+        files.keep().unwrap();
+        fs::remove_file(&old).unwrap();
+        fs::write(&new, GOOD.replace("severity", "severty")).unwrap();
+        for files in [&mut files, &mut start()] {
+            for _ in 0..2 {
+                let renamed = load(files);
+                assert_eq!(renamed.set.hash, first.set.hash);
+                let told: Vec<bool> =
+                    renamed.files.iter().map(|f| f.stands_in).collect();
+                assert_eq!(told, [false, true]);
+                files.keep().unwrap();
+            }
+        }
+        fs::write(&new, GOOD).unwrap();
+        let mended = load(&mut files);
+        assert_eq!(mended.set.hash, first.set.hash);
+        assert_eq!(mended.files.len(), 1);
+        assert_eq!(mended.files[0].errors, []);
     }
 
     #[test]
