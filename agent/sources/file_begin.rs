@@ -111,12 +111,13 @@ impl Files {
     /// before that is truncated: what was taken there is not taken again.
     fn copied(&self, path: &Path) -> Option<Mark> {
         let others = self.followed.iter().filter(|(of, _)| *of != path);
-        let mut copies = others.filter_map(|(_, f)| f.tail.copied_to(path));
+        let copies = others.filter_map(|(_, f)| f.tail.copied_to(path));
         let of_copy = |(of, mark): &&(PathBuf, Mark)| {
             of != path && mark.offset > 0 && mark.is_of(path)
         };
-        let cut = || self.truncated.iter().find(of_copy).map(|(_, mark)| *mark);
-        copies.next().or_else(cut)
+        let cut = self.truncated.iter().filter(of_copy).map(|(_, mark)| *mark);
+        // Where logs begin alike, a shorter piece fits too.
+        copies.chain(cut).max_by_key(|mark| mark.offset)
     }
 
     /// Whether the file at `path` is being read, or was left, under another

@@ -561,3 +561,33 @@ fn a_log_that_was_read_removed_and_made_anew_lost_nothing() {
     bench.until_observed(&of_log, 1);
     assert_eq!(bench.lost(&of_log), 0);
 }
+
+#[test]
+fn copies_of_logs_that_begin_alike_are_not_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let log = root.join("messages");
+    let header = "# log of the frobnicator, version 1\n";
+    append(&log, header);
+    let bench = Bench::new(following(root, "/messages*", false));
+    bench.until_position(&id(root, "messages"));
+    let mut taken = 0;
+    for round in 0..4 {
+        append(&log, &format!("line of round {round}\nanother\n"));
+        taken += 2;
+        bench.until(|| of_all_names(&bench, root) >= taken);
+        let (one, two) = (root.join("messages.1"), root.join("messages.2"));
+        if one.exists() {
+            fs::rename(&one, two).unwrap();
+        }
+        let text = fs::read(&log).unwrap();
+        // The header stands there before the copy is seen.
+        fs::write(root.join("other"), text).unwrap();
+        fs::write(&log, header).unwrap();
+        taken += 1;
+        bench.until(|| of_all_names(&bench, root) >= taken);
+        fs::rename(root.join("other"), &one).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(of_all_names(&bench, root), taken, "round {round}");
+    }
+}
