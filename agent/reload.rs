@@ -207,26 +207,36 @@ impl PatternFiles {
 
     /// Whether the file says what it said when it was last good.
     fn is_unchanged(&self, path: &Path, file: &ParsedFile) -> bool {
-        self.good.get(path).is_some_and(|good| good.text == file.text)
+        let same = |good: &ParsedFile| good.text == file.text;
+        // Under another name too.
+        self.good.get(path).is_some_and(same) || self.good.values().any(same)
     }
 
-    /// The files as they are compiled: what has changed comes last, so that
-    /// it is to blame for a name that another file has.
+    /// The files as they are compiled: what has changed comes later, and what
+    /// is new last, so that it is to blame for a name that another file has.
     fn in_order(
         &self,
         packs: &[ParsedFile],
         fresh: &BTreeMap<PathBuf, ParsedFile>,
     ) -> Vec<ParsedFile> {
-        let (known, changed): (Vec<_>, Vec<_>) = fresh
-            .iter()
-            .partition(|(path, file)| self.is_unchanged(path, file));
-        let files = known.into_iter().chain(changed).map(|(_, file)| file);
+        let age = |path: &Path, file: &ParsedFile| match self
+            .is_unchanged(path, file)
+        {
+            true => 0,
+            false if self.good.contains_key(path) => 1,
+            false => 2,
+        };
+        let mut files: Vec<_> =
+            fresh.iter().map(|(path, file)| (age(path, file), file)).collect();
+        files.sort_by_key(|(age, _)| *age);
+        let files = files.into_iter().map(|(_, file)| file);
         packs.iter().chain(files).cloned().collect()
     }
 
     /// Undoes a part of what has changed since the set was last good: takes
-    /// the last good version of each changed file that is to blame, or of all
-    /// that changed, and then brings back those that were removed. Where
+    /// the last good version of each changed file that is to blame, or brings
+    /// back those that were removed and whose patterns are missed, or takes
+    /// the last good version of all that changed. Where
     /// nothing has changed (another release, a start that remembers nothing)
     /// what is to blame is left out. Always leaves less to undo.
     fn step_back(
@@ -244,16 +254,24 @@ impl PatternFiles {
             those.map(|(path, _)| path.clone()).collect::<Vec<PathBuf>>()
         };
         let changed = |path: &Path, f: &ParsedFile| !self.is_unchanged(path, f);
-        let removed = || {
-            let gone = self.good.keys().filter(|path| {
-                !fresh.contains_key(*path) && !errors.contains_key(*path)
+        let is_missed = |file: &ParsedFile| {
+            let mut names = file.file.patterns.iter().map(|p| {
+                format!("no pattern is named `{}`", p.value.name.value)
             });
-            gone.cloned().collect::<Vec<PathBuf>>()
+            names.any(|name| found.iter().any(|d| d.message == name))
+        };
+        let removed = || {
+            let gone = self.good.iter().filter(|(path, file)| {
+                !fresh.contains_key(*path)
+                    && !errors.contains_key(*path)
+                    && is_missed(file)
+            });
+            gone.map(|(path, _)| path.clone()).collect::<Vec<PathBuf>>()
         };
         let undone = [
             paths(&|path, file| changed(path, file) && is_blamed(file)),
-            paths(&|path, file| changed(path, file)),
             removed(),
+            paths(&|path, file| changed(path, file)),
         ];
         let undone = undone.into_iter().find(|paths| !paths.is_empty());
         if let Some(paths) = undone {

@@ -65,7 +65,7 @@ fn written(store: &Store) -> Option<store::Loaded> {
         if let (loaded, true) = store.late() {
             assert!(!store.status().durable, "before all was handed over");
             anew = loaded;
-            store.put(Pending::default());
+            store.put(Pending { whole: true, ..Pending::default() });
         }
     }
     anew
@@ -249,8 +249,12 @@ fn a_directory_taken_away_is_missed_without_anything_to_write() {
     assert!(directory.join(store::FILE).exists());
     assert!(!store.status().durable);
     assert!(store.late().1);
-    store.put(numbered(1));
+    // Others put something too, which is not all.
+    let positions = [("other".into(), Position("1".into()))].into();
+    store.put(Pending { positions, prompt: true, ..Pending::default() });
+    assert!(store.flush(PATIENCE));
     assert!(!store.status().durable);
+    store.put(Pending { whole: true, ..numbered(1) });
     written(&store);
     assert_eq!(number_of(&store::read(&directory).unwrap()), Some(1));
 }
@@ -401,7 +405,7 @@ fn files_that_somebody_cuts_or_removes_are_missed_and_written_anew() {
         }
         woken.recv_timeout(PATIENCE).expect("it looks now and then");
         assert!(store.late().1, "{name}");
-        store.put(numbered(1));
+        store.put(Pending { whole: true, ..numbered(1) });
         written(&store);
         let loaded = store::read(directory.path()).unwrap();
         assert_eq!(number_of(&loaded), Some(1), "{name}");

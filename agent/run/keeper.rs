@@ -399,6 +399,7 @@ impl Keeper {
         if let Some(loaded) = late {
             self.restore_late(now, loaded);
         }
+        self.pending.whole = resync;
         if resync {
             let all = self
                 .ledger

@@ -62,11 +62,13 @@ impl Files {
         let read_to = read_to.chain(self.left.iter().copied());
         let read_to = read_to.filter(|mark| mark.offset > 0 && is_it(mark));
         let read_to = read_to.max_by_key(|mark| mark.offset);
-        let copied = || match self.first {
+        let copied = match self.first {
             true => was_copied(context, &followed.id, path),
             false => self.copied(path),
         };
-        let mark = read_to.or_else(copied).or(of_path);
+        // A number is used again, and logs may begin alike: the furthest.
+        let known = [read_to, copied].into_iter().flatten();
+        let mark = known.max_by_key(|mark| mark.offset).or(of_path);
         // What was made since a file was last read is all news.
         let last = context.positions.values().filter_map(parse);
         let last = last.map(|mark| mark.written).max();
@@ -85,8 +87,18 @@ impl Files {
         let was_read = mark.is_some_and(|mark| {
             self.left.iter().any(|left| place(left) == place(&mark))
         });
+        // Nor did what has another name now, and is read there.
+        let is_there = |other: &PathBuf, mark: &Mark| {
+            let meta = std::fs::metadata(other).ok();
+            other != path
+                && meta.as_ref().map(identity) == Some((mark.dev, mark.ino))
+                && mark.is_of(other)
+        };
+        let was_renamed = mark.is_some_and(|mark| {
+            found.files.iter().any(|other| is_there(other, &mark))
+        });
         match followed.tail.begin(mark, start, &ours) {
-            Ok(missed) if !was_read => followed.miss(missed),
+            Ok(missed) if !was_read && !was_renamed => followed.miss(missed),
             Ok(_) => {}
             Err(error) => {
                 let why = format!("failed to read: {error}");
@@ -172,14 +184,18 @@ impl Files {
 }
 
 /// Where a file begins that is a copy of one that was read before the agent
-/// began, made before that was truncated.
+/// began, made before that was truncated. One that still says what was read
+/// of it was not: logs may all begin alike.
 fn was_copied(context: &Context, own: &SourceId, path: &Path) -> Option<Mark> {
     let copy = Open::new(path, 0).ok()?;
     let others = context.positions.iter().filter(|(id, _)| *id != own);
-    let marks = others.filter_map(|(_, position)| parse(position));
-    // An older release's mark says too little to tell a copy by it.
-    let marks = marks.filter(|mark| mark.offset > 0 && mark.has_end());
-    marks.filter(|mark| copy.is_marked(mark)).max_by_key(|mark| mark.offset)
+    let marks = others.filter_map(|(id, position)| {
+        // An older release's mark says too little to tell a copy by it.
+        let mark = parse(position).filter(|m| m.offset > 0 && m.has_end())?;
+        let of = Path::new(id.strip_prefix("file:")?);
+        (copy.is_marked(&mark) && !mark.is_of(of)).then_some(mark)
+    });
+    marks.max_by_key(|mark| mark.offset)
 }
 
 /// When a file was made, in nanoseconds since 1970; 0 where the filesystem

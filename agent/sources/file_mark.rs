@@ -65,6 +65,11 @@ impl Mark {
         self.end.len > 0
     }
 
+    /// How what has been taken ends is not known any more.
+    pub(super) fn forget_end(&mut self) {
+        self.end = Print::default();
+    }
+
     /// Whether the file at `path` is the one that was marked.
     pub(super) fn is_of(&self, path: &Path) -> bool {
         Open::new(path, 0).is_ok_and(|open| open.is_marked(self))

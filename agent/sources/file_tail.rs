@@ -237,6 +237,7 @@ impl Tail {
             take(&half.text);
             if let Some(before) = &mut self.before {
                 before.offset += half.length;
+                before.forget_end();
             }
         }
     }

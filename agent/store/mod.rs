@@ -178,6 +178,8 @@ pub struct Pending {
     pub history: VecDeque<HistoryEntry>,
     /// Whether positions alone are in a hurry: a source's first one is.
     pub prompt: bool,
+    /// Whether it is everything that there is, for a file begun anew.
+    pub whole: bool,
 }
 
 impl Pending {
@@ -186,11 +188,15 @@ impl Pending {
         self.faults.is_empty()
             && self.positions.is_empty()
             && self.history.is_empty()
+            && !self.whole
     }
 
     /// Whether only positions moved: no hurry.
     fn only_positions(&self) -> bool {
-        self.faults.is_empty() && self.history.is_empty() && !self.prompt
+        self.faults.is_empty()
+            && self.history.is_empty()
+            && !self.prompt
+            && !self.whole
     }
 
     /// Adds what is newer; returns how many history entries had no room.
@@ -203,6 +209,7 @@ impl Pending {
         }
         self.positions.extend(newer.positions);
         self.prompt |= newer.prompt;
+        self.whole |= newer.whole;
         self.history.extend(newer.history);
         let mut dropped = 0;
         while self.history.len() > HISTORY_PENDING {

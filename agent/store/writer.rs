@@ -105,6 +105,8 @@ struct State {
     failed: bool,
     /// Until it is done, nothing is durable.
     resync: Resync,
+    /// Whether the file was gone when it was last looked at.
+    vanished: bool,
     /// Since when the thread is busy with the disk.
     busy: Option<Uptime>,
     /// Someone waits: write at once.
@@ -189,17 +191,10 @@ impl Store {
 
     /// Hands over what changed. Never waits for the disk.
     pub fn put(&self, newer: Pending) {
-        let mut state = self.shared.lock();
-        let whole = state.resync == Resync::Taken;
-        if whole {
-            state.resync = Resync::No;
-        }
         if newer.is_empty() {
-            if whole && state.pending.is_empty() {
-                settle(&mut state, None);
-            }
             return;
         }
+        let mut state = self.shared.lock();
         let idle = state.pending.is_empty();
         let lazy = state.pending.only_positions();
         state.status.dropped += state.pending.merge(newer);
@@ -316,9 +311,12 @@ fn open(shared: &Shared, opened: &mut bool) -> Option<Database> {
         // wrote it; before the first opening it did not know what it holds.
         let is_newer = |f: &Fault| state.pending.faults.contains_key(&f.key);
         loaded.faults.retain(|f| !(*opened && is_newer(f)));
+        let moved = &state.pending.positions;
+        loaded.positions.retain(|id, _| !(*opened && moved.contains_key(id)));
         if std::mem::replace(opened, true) {
             state.resync = Resync::Wanted;
-            if loaded.history.is_empty() && loaded.notes.is_empty() {
+            let untold = loaded.history.is_empty() && loaded.notes.is_empty();
+            if std::mem::take(&mut state.vanished) && untold {
                 loaded.notes.push(format!(
                     "{} was begun anew; the history before is gone with the \
                      file that was there",
@@ -357,6 +355,8 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
             database.rest();
         }
         let mut state = shared.lock();
+        state.busy = None;
+        shared.done.notify_all();
         let good = looked.is_ok();
         if let Err(error) = looked {
             settle(&mut state, Some(&error));
@@ -372,6 +372,9 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     state.busy = None;
     let good = result.is_ok();
     if good {
+        if pending.whole && state.resync == Resync::Taken {
+            state.resync = Resync::No;
+        }
         state.status.writes += 1;
         shared.committed.add(&pending.positions);
     } else {
@@ -414,10 +417,11 @@ fn gather(shared: &Shared) -> Option<Option<Pending>> {
             false => waited + clock::boot().since(begin),
         };
     }
+    // Looking at the file may hang as writing may.
+    state.busy = Some(clock::boot());
     if state.pending.is_empty() {
         return Some(None);
     }
-    state.busy = Some(clock::boot());
     Some(Some(std::mem::take(&mut state.pending)))
 }
 
@@ -445,6 +449,7 @@ fn settle(state: &mut State, error: Option<&Error>) {
         status.reason = None;
         return;
     };
+    state.vanished |= matches!(error, Error::Vanished { .. });
     status.errors += 1;
     status.durable = false;
     let reason = error.to_string();

@@ -133,6 +133,7 @@ impl SourceMetrics {
             // Absent from the first, it never had a series.
             None => {
                 locked(&self.absent).insert(source.to_owned());
+                locked(&self.own).remove(source);
                 let _ = self.up.remove_label_values(&[source]);
                 self.leave_crowd(source);
             }
@@ -165,6 +166,8 @@ impl SourceMetrics {
             left.insert(source.to_owned());
         }
         drop(left);
+        // One that comes back counts from nothing.
+        locked(&self.shown).remove(source);
         locked(&self.own).remove(source);
         let label = &[source];
         // What has no series has none to lose.
