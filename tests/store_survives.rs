@@ -413,6 +413,23 @@ fn files_that_somebody_cuts_or_removes_are_missed_and_written_anew() {
 }
 
 #[test]
+fn orders_that_are_written_at_once_do_not_disturb_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = start(directory.path());
+    store.first(PATIENCE).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for number in 0..100 {
+                    store.put(numbered(number));
+                    assert!(store.flush(PATIENCE), "{:?}", store.status());
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn what_people_were_told_of_does_not_stay_in_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let store = start(directory.path());

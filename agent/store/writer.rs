@@ -111,6 +111,11 @@ struct State {
     busy: Option<Uptime>,
     /// Someone waits: write at once.
     hurry: bool,
+    /// How often something was put, how many of them the thread has taken,
+    /// and how many have reached the disk.
+    puts: u64,
+    taken: u64,
+    written: u64,
     /// The agent ends.
     closing: bool,
 }
@@ -198,6 +203,7 @@ impl Store {
         let idle = state.pending.is_empty();
         let lazy = state.pending.only_positions();
         state.status.dropped += state.pending.merge(newer);
+        state.puts += 1;
         // Otherwise the thread is gathering already, and fast enough.
         let wake = idle || (lazy && !state.pending.only_positions());
         drop(state);
@@ -223,22 +229,22 @@ impl Store {
         status
     }
 
-    /// Writes what is pending, waiting at most `patience`; whether nothing is
-    /// left.
+    /// Writes what has been put, waiting at most `patience`; whether all of
+    /// it was written. One that fails is not waited for again.
     pub fn flush(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         state.hurry = true;
         self.shared.work.notify_one();
-        let (mut state, timeout) = self
+        let (goal, errors) = (state.puts, state.status.errors);
+        let (mut state, _) = self
             .shared
             .done
             .wait_timeout_while(state, patience, |state| {
-                let idle = state.pending.is_empty() && state.busy.is_none();
-                state.hurry && !idle
+                state.written < goal && state.status.errors == errors
             })
             .unwrap_or_else(PoisonError::into_inner);
-        state.hurry = false;
-        !timeout.timed_out() && state.pending.is_empty()
+        state.hurry &= state.written < state.puts;
+        state.written >= goal
     }
 
     /// Writes what is pending and ends the thread, waiting at most
@@ -375,6 +381,7 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
         if pending.whole && state.resync == Resync::Taken {
             state.resync = Resync::No;
         }
+        state.written = state.taken;
         state.status.writes += 1;
         shared.committed.add(&pending.positions);
     } else {
@@ -422,6 +429,7 @@ fn gather(shared: &Shared) -> Option<Option<Pending>> {
     if state.pending.is_empty() {
         return Some(None);
     }
+    state.taken = state.puts;
     Some(Some(std::mem::take(&mut state.pending)))
 }
 
