@@ -371,7 +371,7 @@ fn write_next(shared: &Shared, database: &mut Database) -> Option<bool> {
     };
     let has_time = pending.only_positions();
     let result = database.write(&pending);
-    if has_time {
+    if has_time && result.is_ok() {
         database.rest();
     }
     let mut state = shared.lock();
