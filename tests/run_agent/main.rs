@@ -13,6 +13,7 @@ mod not_run;
 mod parts;
 #[path = "../server_tree/mod.rs"]
 mod server_tree;
+mod stored;
 mod stubborn;
 #[path = "../stubborn_tree/mod.rs"]
 mod stubborn_tree;
