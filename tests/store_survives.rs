@@ -448,6 +448,15 @@ fn what_people_were_told_of_does_not_stay_in_the_log() {
 }
 
 #[test]
+fn a_file_that_is_far_too_large_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(store::FILE);
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = store::read(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("too large"), "{error}");
+}
+
+#[test]
 fn nothing_of_the_store_is_memory_that_a_full_disk_takes_away() {
     let directory = tempfile::tempdir().unwrap();
     let store = start(directory.path());

@@ -1,7 +1,7 @@
 //! Setting a database aside: renamed with its companions, never deleted.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::{Error, wal};
 use crate::time::Timestamp;
@@ -18,6 +18,18 @@ pub(super) fn hidden_damage(path: &Path) -> Option<&'static str> {
     is_alone.then_some("it is empty, and its write-ahead log is not")
 }
 
+/// No file of ours is this large: 10,000 changes and a full table of faults
+/// are some twenty megabytes. What is must not fill the memory.
+const READ_MAX: u64 = 256 << 20;
+
+/// Reads a file of the store whole.
+pub(super) fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > READ_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    fs::read(path)
+}
+
 /// Keeps a copy of a write-ahead log that is damaged, which SQLite passes
 /// over and writes over; where, and how much of it is lost.
 pub(super) fn keep_damaged_log(
@@ -25,7 +37,7 @@ pub(super) fn keep_damaged_log(
     now: Timestamp,
 ) -> Result<Option<String>, Error> {
     let log = suffixed(path, "-wal");
-    let Ok(bytes) = fs::read(&log) else { return Ok(None) };
+    let Ok(bytes) = read_whole(&log) else { return Ok(None) };
     let lost = match wal::read(&bytes) {
         Ok(log) if !log.is_damaged => return Ok(None),
         Ok(_) => "what was written last is lost",

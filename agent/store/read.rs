@@ -2,12 +2,12 @@
 //! none runs. Never writes, also not where it could.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 use rusqlite::Connection;
 
-use super::aside::suffixed;
+use super::aside::{read_whole, suffixed};
 use super::database::{has_table, load_history, load_on, too_new};
 use super::wal::{self, HEADER as LOG_HEADER};
 use super::{Error, FILE, HISTORY_RECENT, HistoryEntry, Loaded};
@@ -84,13 +84,13 @@ fn with<T>(
 fn image(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Directory { path: path.to_owned(), source };
     let log_path = suffixed(path, "-wal");
-    let log = || match fs::read(&log_path) {
+    let log = || match read_whole(&log_path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(failed),
     };
     let mut before = log()?;
     for _ in 0..TRIES {
-        let database = fs::read(path).map_err(failed)?;
+        let database = read_whole(path).map_err(failed)?;
         let after = log()?;
         // What was moved out of the log meanwhile may be missing in what was
         // read before; but only a log begun anew no longer holds it.
